@@ -1,0 +1,138 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/concurrency.h"
+#include "base/error.h"
+#include "cli/backup_view.h"
+#include "cli/commands.h"
+#include "cli/error_json.h"
+#include "cli/session.h"
+#include "stack/component.h"
+
+namespace holdfast::cli {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+using repository::BackupSummary;
+
+class BackupRun {
+ public:
+  explicit BackupRun(Session& session) : session_(session) {}
+
+  int run() {
+    choose();
+    session_.repository();  // where it does not open, nothing else is worth trying
+    for (const std::string& name : components_) {
+      if (!back_up(name)) break;
+    }
+    if (session_.json()) print_result();
+    return status();
+  }
+
+ private:
+  void choose() {
+    const Arguments& arguments = session_.arguments();
+    components_ = arguments.positional;
+    std::string kind = "full";
+    if (const auto name = arguments.value("--job")) {
+      const stack::JobConfig& job = session_.config().job(*name);
+      options_.job = job.name;
+      kind = job.kind;
+      session_.prefer_repository(job.repository);
+      if (components_.empty()) components_ = job.backup;
+      if (components_.empty()) {
+        throw Error(ErrorKind::kUsage, fmt::format("the job {} is no backup", job.name));
+      }
+    }
+    options_.kind = arguments.value("--kind").value_or(kind);
+    options_.accept_new_system = arguments.has("--accept-new-system");
+    options_.workers = session_.workers();
+    if (components_.empty()) {
+      for (const auto& component : session_.config().components) {
+        components_.push_back(component.name);
+      }
+    }
+    if (components_.empty()) {
+      throw Error(ErrorKind::kConfig, "no component is configured",
+                  "say below `components` what is to be backed up");
+    }
+    for (const std::string& name : components_) session_.config().component(name);
+  }
+
+  // False where the run is to end.
+  bool back_up(const std::string& name) {
+    try {
+      base::throw_if_stopped(session_.stop());
+      const auto component = stack::make_component(session_.config().component(name));
+      BackupSummary backup;
+      {
+        const auto progress = session_.progress();
+        backup = component->take_backup(session_.repository().context(), options_, *progress,
+                                        session_.stop());
+      }
+      tell(backup);
+      done_.push_back(std::move(backup));
+      return true;
+    } catch (Error& error) {
+      if (components_.size() > 1) error.add_context(name);
+      session_.error(error);
+      failed_.push_back({name, error});
+      return error.kind() != ErrorKind::kInterrupted;
+    }
+  }
+
+  void tell(const BackupSummary& backup) {
+    session_.print(fmt::format("{}  {}, {} in {}, stored {}", backup.id, backup.kind,
+                               base::format_size(backup.bytes),
+                               base::format_duration(backup.finished - backup.started),
+                               base::format_size(backup.bytes_stored)));
+    for (const std::string& warning : backup.warnings) session_.warn(warning);
+  }
+
+  void print_result() {
+    nlohmann::json backups = nlohmann::json::array();
+    for (const BackupSummary& backup : done_) {
+      backups.push_back(backup_json(backup, session_.repository_config().name, {}));
+    }
+    nlohmann::json failed = nlohmann::json::array();
+    for (const auto& [name, error] : failed_) {
+      failed.push_back({{"component", name}, {"error", error_json(error)}});
+    }
+    nlohmann::json document = {{"backups", backups}, {"failed", failed}};
+    if (!failed_.empty()) document["error"] = error_json(failed_.front().error);
+    session_.print_json(document);
+  }
+
+  int status() const {
+    if (failed_.size() == 1 && (components_.size() == 1 || only_a_lock())) {
+      return base::info(failed_.front().error.kind()).exit_status;
+    }
+    if (!failed_.empty()) return kFailed;
+    const bool warned = std::any_of(done_.begin(), done_.end(), [](const BackupSummary& backup) {
+      return !backup.warnings.empty();
+    });
+    return warned ? kAttention : kDone;
+  }
+  bool only_a_lock() const { return failed_.front().error.kind() == ErrorKind::kLocked; }
+
+  struct Failure {
+    std::string component;
+    Error error;
+  };
+
+  Session& session_;
+  std::vector<std::string> components_;
+  stack::BackupOptions options_;
+  std::vector<BackupSummary> done_;
+  std::vector<Failure> failed_;
+};
+
+}  // namespace
+
+int run_backup(Session& session) { return BackupRun(session).run(); }
+
+}  // namespace holdfast::cli

@@ -1,0 +1,238 @@
+#include "cli/commands.h"
+
+namespace holdfast::cli {
+namespace {
+
+using Words = std::string_view;
+
+constexpr Option kGlobals[] = {
+    {.name = "--config",
+     .letter = 'c',
+     .value = "FILE",
+     .help = "the configuration; else $HOLDFAST_CONFIG, ./holdfast.yaml, "
+             "/etc/holdfast/holdfast.yaml",
+     .hint = ValueHint::kFile},
+    {.name = "--repository",
+     .letter = 'r',
+     .value = "NAME",
+     .help = "a repository of the configuration; else the first one"},
+    {.name = "--json", .help = "one JSON document on standard output"},
+    {.name = "--quiet", .letter = 'q', .help = "errors alone on standard error"},
+    {.name = "--verbose", .letter = 'v', .help = "say more on standard error"},
+    {.name = "--help", .letter = 'h', .help = "help on the command"},
+    {.name = "--version", .help = "the version"},
+};
+
+constexpr Words kKinds[] = {"full", "incremental"};
+constexpr Words kActions[] = {"promote", "pause", "shutdown"};
+
+constexpr Option kBackupOptions[] = {
+    {.name = "--kind",
+     .value = "KIND",
+     .help = "full (the default) or incremental",
+     .choices = kKinds},
+    {.name = "--job", .value = "NAME", .help = "as that job: its components, kind and repository"},
+    {.name = "--accept-new-system",
+     .help = "the component is another cluster than before, on purpose (pg_upgrade, a rebuild)"},
+};
+constexpr Option kListOptions[] = {
+    {.name = "--job", .value = "NAME", .help = "the backups of that job alone"},
+    {.name = "--points", .help = "every backup's own moment too"},
+};
+constexpr Option kRestoreOptions[] = {
+    {.name = "--to",
+     .value = "DIR",
+     .help = "where to; missing or empty",
+     .hint = ValueHint::kDirectory},
+    {.name = "--backup",
+     .value = "ID",
+     .help = "begin from this backup (a prefix, or latest); alone: the state at its end"},
+    {.name = "--at", .value = "TIME", .help = "the state at this moment, UTC; or latest"},
+    {.name = "--lsn", .value = "LSN", .help = "the state at this position in the WAL"},
+    {.name = "--xid", .value = "XID", .help = "the state after this transaction"},
+    {.name = "--name", .value = "POINT", .help = "the state at this restore point"},
+    {.name = "--timeline", .value = "N", .help = "a timeline, current or latest (the default)"},
+    {.name = "--action",
+     .value = "ACTION",
+     .help = "what the server does there: promote (the default), pause or shutdown",
+     .choices = kActions},
+    {.name = "--tablespace",
+     .value = "OLD=NEW",
+     .help = "put the tablespace at OLD into NEW",
+     .repeats = true},
+    {.name = "--start", .help = "start the server, and wait until it is there"},
+};
+constexpr Words kRestoreLater[] = {"--delta",  "--only",    "--table",     "--into",
+                                   "--rename", "--replace", "--run-hooks", "--keep-ttl"};
+constexpr Option kWalOptions[] = {
+    {.name = "--component",
+     .value = "NAME",
+     .help = "where the configuration has more than one PostgreSQL"},
+};
+constexpr Option kWalFetchOptions[] = {
+    {.name = "--component",
+     .value = "NAME",
+     .help = "where the configuration has more than one PostgreSQL"},
+    {.name = "--system",
+     .value = "ID",
+     .help = "the system identifier; else that of the data directory it is called in"},
+};
+constexpr Option kVerifyOptions[] = {
+    {.name = "--all", .help = "every backup, and all WAL"},
+    {.name = "--quick", .help = "only that every object is there, whole by its size"},
+};
+constexpr Words kVerifyLater[] = {"--restore"};
+constexpr Option kKeyAddOptions[] = {
+    {.name = "--key-file",
+     .value = "FILE",
+     .help = "a key file, made (0600) if it is missing",
+     .hint = ValueHint::kFile},
+    {.name = "--passphrase-file",
+     .value = "FILE",
+     .help = "a passphrase, from a file",
+     .hint = ValueHint::kFile},
+    {.name = "--passphrase-env", .value = "NAME", .help = "a passphrase, from the environment"},
+    {.name = "--label", .value = "TEXT", .help = "whose it is"},
+};
+constexpr Option kKeyRotateOptions[] = {
+    {.name = "--passphrase-file",
+     .value = "FILE",
+     .help = "the new passphrase, from a file",
+     .hint = ValueHint::kFile},
+    {.name = "--passphrase-env",
+     .value = "NAME",
+     .help = "the new passphrase, from the environment"},
+};
+constexpr Option kKeyExportOptions[] = {
+    {.name = "--to",
+     .letter = 'o',
+     .value = "FILE",
+     .help = "where to; standard output if none is given",
+     .hint = ValueHint::kFile},
+    {.name = "--write-only", .help = "a key that takes backups and cannot read them"},
+};
+
+constexpr Command kCommands[] = {
+    {.name = "init",
+     .arguments = "",
+     .summary = "create the configured repositories and their key files",
+     .run = run_init,
+     .details = "Changes nothing that exists. With -r, that repository alone."},
+    {.name = "check",
+     .arguments = "",
+     .summary = "try everything that a backup needs, and say what to do",
+     .run = run_check,
+     .details = "Exit status: 0 all is good, 3 something wants attention, 1 something is bad."},
+    {.name = "backup",
+     .arguments = "[COMPONENT...]",
+     .most = kAnyNumber,
+     .summary = "back up the named components, all by default",
+     .options = kBackupOptions,
+     .run = run_backup},
+    {.name = "list",
+     .arguments = "[COMPONENT]",
+     .most = 1,
+     .summary = "the backups, and to which moments one can go back",
+     .options = kListOptions,
+     .run = run_list},
+    {.name = "show",
+     .arguments = "BACKUP",
+     .least = 1,
+     .most = 1,
+     .summary = "one backup in full",
+     .run = run_show,
+     .details = "BACKUP is an id, a unique prefix of one, or latest."},
+    {.name = "restore",
+     .arguments = "COMPONENT --to DIR",
+     .least = 1,
+     .most = 1,
+     .summary = "bring a component back, to any moment in its recovery window",
+     .options = kRestoreOptions,
+     .later = kRestoreLater,
+     .run = run_restore,
+     .details = "Leaves a data directory that recovers to the target when it is started. With no\n"
+                "target: the end of the recovery window. Refuses a directory that is not empty."},
+    {.name = "wal push",
+     .arguments = "PATH",
+     .least = 1,
+     .most = 1,
+     .summary = "archive a WAL file: archive_command = 'holdfast wal push \"%p\"'",
+     .options = kWalOptions,
+     .run = run_wal_push,
+     .details = "Durable when it returns 0. The same file again is a success, another file of the\n"
+                "same name an error."},
+    {.name = "wal fetch",
+     .arguments = "NAME DEST",
+     .least = 2,
+     .most = 2,
+     .summary = "fetch a WAL file: restore_command = 'holdfast wal fetch %f \"%p\"'",
+     .options = kWalFetchOptions,
+     .run = run_wal_fetch,
+     .details =
+         "Exit status 4: it is not there. What keeps PostgreSQL's own recovery from fetching\n"
+         "a file that may be there gives 255, so that recovery stops."},
+    {.name = "wal list",
+     .arguments = "",
+     .summary = "the archived WAL, and what is missing in it",
+     .options = kWalOptions,
+     .run = run_wal_list},
+    {.name = "verify",
+     .arguments = "[BACKUP...]",
+     .most = kAnyNumber,
+     .summary = "re-read and check every byte of the backups",
+     .options = kVerifyOptions,
+     .later = kVerifyLater,
+     .run = run_verify,
+     .details = "The latest backup of each component if none is named. Exit status 5: damage."},
+    {.name = "key list",
+     .arguments = "",
+     .summary = "who can open the repository",
+     .run = run_key_list},
+    {.name = "key add",
+     .arguments = "",
+     .summary = "let another key file or passphrase open the repository",
+     .options = kKeyAddOptions,
+     .run = run_key_add},
+    {.name = "key remove",
+     .arguments = "ID",
+     .least = 1,
+     .most = 1,
+     .summary = "take away a key; never the last one",
+     .run = run_key_remove},
+    {.name = "key rotate",
+     .arguments = "",
+     .summary = "a new secret in place of the one in use",
+     .options = kKeyRotateOptions,
+     .run = run_key_rotate,
+     .details = "A key file is exchanged in its place, and the old one kept beside it."},
+    {.name = "key export",
+     .arguments = "[FILE]",
+     .most = 1,
+     .summary = "the repository's keys as a key file: to keep elsewhere, or for another host",
+     .options = kKeyExportOptions,
+     .run = run_key_export},
+    {.name = "completion",
+     .arguments = "bash|zsh|fish",
+     .least = 1,
+     .most = 1,
+     .summary = "a script that completes commands and options in a shell",
+     .run = run_completion},
+    {.name = "version", .arguments = "", .summary = "the version", .run = run_version},
+    {.name = "help",
+     .arguments = "[COMMAND]",
+     .most = 2,
+     .summary = "help on a command, or on the configuration",
+     .run = run_help},
+};
+
+constexpr Words kLaterCommands[] = {"dump",   "cat",     "diff",   "follow",  "prune",
+                                    "copy",   "mount",   "drill",  "recover", "status",
+                                    "daemon", "metrics", "alerts", "setup"};
+
+constexpr Language kLanguage{.commands = kCommands, .globals = kGlobals, .later = kLaterCommands};
+
+}  // namespace
+
+const Language& language() { return kLanguage; }
+
+}  // namespace holdfast::cli

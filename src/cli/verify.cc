@@ -1,0 +1,61 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "stack/verification.h"
+
+namespace holdfast::cli {
+namespace {
+
+void print_result(Session& session, const stack::Verification& result) {
+  const auto& report = result.report;
+  for (const repository::Damage& damage : report.damaged) {
+    session.print(
+        fmt::format("DAMAGED  {}: {}{}", damage.object, damage.problem,
+                    damage.backup.empty() ? "" : fmt::format(" (needed by {})", damage.backup)));
+  }
+  session.print(fmt::format(
+      "checked {} objects of {} backups in {}: {}", report.checked, result.backups.size(),
+      base::format_duration(report.finished - report.started),
+      report.damaged.empty() ? "no damage" : fmt::format("{} problems", report.damaged.size())));
+}
+
+nlohmann::json document_of(const stack::Verification& result) {
+  nlohmann::json damaged = nlohmann::json::array();
+  for (const repository::Damage& damage : result.report.damaged) {
+    damaged.push_back({{"object", damage.object},
+                       {"backup", damage.backup.empty() ? nlohmann::json(nullptr)
+                                                        : nlohmann::json(damage.backup)},
+                       {"problem", damage.problem}});
+  }
+  return {{"checked", result.report.checked},
+          {"damaged", damaged},
+          {"restored", nlohmann::json::array()},
+          {"backups", result.backups}};
+}
+
+}  // namespace
+
+int run_verify(Session& session) {
+  const Arguments& arguments = session.arguments();
+  const stack::VerificationOptions options{.backups = arguments.positional,
+                                           .all = arguments.has("--all"),
+                                           .quick = arguments.has("--quick"),
+                                           .workers = session.workers()};
+  if (options.all && !options.backups.empty()) {
+    throw base::Error(base::ErrorKind::kUsage, "--all and single backups cannot be combined");
+  }
+  stack::Verification result;
+  {
+    const auto progress = session.progress();
+    result = stack::verify_backups(session.repository(), options, *progress, session.stop());
+  }
+  print_result(session, result);
+  if (session.json()) session.print_json(document_of(result));
+  return result.report.damaged.empty() ? kDone : kDamaged;
+}
+
+}  // namespace holdfast::cli

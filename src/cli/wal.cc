@@ -1,0 +1,123 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "cli/wal_system.h"
+#include "postgres/backup_details.h"
+#include "postgres/control_file.h"
+#include "postgres/wal_archive.h"
+
+namespace holdfast::cli {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+std::uint64_t parse_system(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size() && value != 0) return value;
+  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no system identifier", text),
+              "a number, as pg_controldata shows it");
+}
+
+std::optional<std::uint64_t> system_of_newest_backup(const repository::Context& context,
+                                                     const std::string& component) {
+  const auto catalog = repository::list_backups(context, component);
+  for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup) {
+    if (backup->type == "postgresql") return postgres::details_of(*backup).system_id;
+  }
+  return std::nullopt;
+}
+
+// As PostgreSQL calls it, the current directory is the data directory, which knows best.
+std::uint64_t system_to_fetch_from(Session& session) {
+  if (const auto given = session.arguments().value("--system")) return parse_system(*given);
+  std::error_code ignored;
+  if (std::filesystem::exists("global/pg_control", ignored)) {
+    return postgres::system_id_of_data_directory(".");
+  }
+  const repository::Context& context = session.repository().context();
+  if (const auto component = postgres_component(session)) {
+    if (const auto system = system_of_newest_backup(context, *component)) return *system;
+  }
+  const auto systems = postgres::systems_with_wal(context);
+  if (systems.size() == 1) return systems.front();
+  if (systems.empty()) {
+    throw Error(ErrorKind::kNotFound, "the repository holds no WAL");
+  }
+  throw Error(ErrorKind::kUsage, "the repository holds the WAL of more than one cluster",
+              "name one with --component NAME or --system ID");
+}
+
+}  // namespace
+
+std::optional<std::string> postgres_component(Session& session) {
+  if (const auto given = session.arguments().value("--component")) {
+    const auto& component = session.config().component(*given);
+    if (component.type == "postgresql") return component.name;
+    throw Error(ErrorKind::kUsage, fmt::format("{} is a component of type {} and has no WAL",
+                                               component.name, component.type));
+  }
+  std::optional<std::string> only;
+  for (const auto& component : session.config().components) {
+    if (component.type != "postgresql") continue;
+    if (only) return std::nullopt;
+    only = component.name;
+  }
+  return only;
+}
+
+int run_wal_push(Session& session) {
+  // More threads than this find nothing to do in one segment.
+  constexpr unsigned kMostThreads = 4;
+  postgres_component(session);  // a name that is wrong is an error; the WAL itself says whose it is
+  const std::string& path = session.arguments().positional.front();
+  const int threads =
+      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads));
+  const auto result = postgres::push_wal(session.repository().context(), path, threads);
+  const bool archived = result == postgres::WalPush::kArchived;
+  if (session.verbose()) {
+    session.note(fmt::format("{}: {}", path, archived ? "archived" : "is archived already"));
+  }
+  if (session.json()) {
+    session.print_json(
+        {{"file", std::filesystem::path(path).filename().string()}, {"archived", archived}});
+  }
+  return kDone;
+}
+
+int run_wal_fetch(Session& session) {
+  const std::string& name = session.arguments().positional[0];
+  const std::string& destination = session.arguments().positional[1];
+  // The format of names is checked here, so that a name that never was one is no "not there".
+  if (!postgres::parse_wal_file_name(name)) {
+    throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no name of a WAL file", name));
+  }
+  session.repository().require_reading("wal fetch");
+  const std::uint64_t system = system_to_fetch_from(session);
+  if (!postgres::fetch_wal(session.repository().context(), system, name, destination)) {
+    // Recovery asks for what is not there at each end of the WAL: that is no error of anyone.
+    constexpr int kNotThere = 4;
+    session.note(fmt::format("holdfast: {} is not in the repository", name));
+    if (session.json()) {
+      session.print_json({{"error",
+                           {{"code", "not_found"},
+                            {"message", fmt::format("{} is not in the repository", name)},
+                            {"hint", ""}}}});
+    }
+    return kNotThere;
+  }
+  if (session.json()) session.print_json({{"file", name}, {"to", destination}});
+  return kDone;
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,263 @@
+#include "postgres/backup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/concurrency.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "postgres/backup_details.h"
+#include "postgres/backup_session.h"
+#include "postgres/backup_wal.h"
+#include "postgres/cluster_reader.h"
+#include "repository/lock.h"
+
+namespace holdfast::postgres {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Error;
+using base::ErrorKind;
+using repository::BackupRecord;
+using repository::BackupSummary;
+using repository::Context;
+using repository::FileEntry;
+
+constexpr std::size_t kControlFileSize = 8192;  // PG_CONTROL_FILE_SIZE
+
+void require_local_primary(const ClusterInfo& cluster, const Connection& connection) {
+  if (cluster.in_recovery) {
+    throw Error(ErrorKind::kRefused, "the server is a standby: connect to its primary");
+  }
+  const bool readable =
+      ::access((fs::path(cluster.data_directory) / "PG_VERSION").c_str(), R_OK) == 0;
+  if (readable) return;
+  const std::string where = connection.is_local() ? "" : " (the server is on another host)";
+  throw Error(
+      ErrorKind::kPermission,
+      fmt::format("the data directory {} cannot be read here{}", cluster.data_directory, where),
+      "run on the server's own host as the user that the server runs as, or as root");
+}
+
+// The last record of the component, and that it is of the same cluster.
+std::string previous_backup(const Context& context, const BackupRequest& request,
+                            const ClusterInfo& cluster) {
+  const repository::Catalog catalog = repository::list_backups(context, request.component);
+  if (catalog.backups.empty()) return {};
+  const BackupSummary& last = catalog.backups.back();
+  const std::uint64_t before = details_of(last).system_id;
+  if (before != cluster.system_id && !request.accept_new_system) {
+    throw Error(
+        ErrorKind::kRefused,
+        fmt::format("{} was the cluster with system identifier {} until now; this one is {}",
+                    request.component, before, cluster.system_id),
+        "after pg_upgrade or a rebuild, say --accept-new-system once; the old cluster's "
+        "backups stay");
+  }
+  return last.id;
+}
+
+// Never given twice: the next free second.
+std::string free_backup_id(const Context& context, const std::string& component,
+                           base::Time started) {
+  for (;; started += std::chrono::seconds(1)) {
+    std::string id = repository::make_backup_id(component, started);
+    if (!context.storage.stat(repository::record_name(id))) return id;
+  }
+}
+
+// The server rewrites it in place: read until two readings agree.
+base::Bytes read_control_file(const ClusterInfo& cluster) {
+  const fs::path path = fs::path(cluster.data_directory) / "global" / "pg_control";
+  base::Bytes content = base::read_file(path, kControlFileSize * 2);
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    base::Bytes again = base::read_file(path, kControlFileSize * 2);
+    if (again == content) return content;
+    content = std::move(again);
+  }
+  throw Error(ErrorKind::kFailed, "global/pg_control keeps changing while it is read");
+}
+
+FileEntry store_control_file(const ClusterInfo& cluster, repository::ChunkStore::Writer& writer) {
+  const std::optional<ClusterFile> file = stat_cluster_file(cluster, "global/pg_control");
+  if (!file) throw Error(ErrorKind::kFailed, "global/pg_control is not there");
+  return store_small_file(*file, read_control_file(cluster), writer);
+}
+
+FileEntry store_backup_label(const ClusterInfo& cluster, const BackupStop& stop,
+                             repository::ChunkStore::Writer& writer) {
+  std::optional<ClusterFile> file = stat_cluster_file(cluster, "PG_VERSION");
+  if (!file) throw Error(ErrorKind::kFailed, "PG_VERSION is not there");
+  file->path = "backup_label";
+  file->mode = 0600;
+  file->modified = stop.time;
+  return store_small_file(*file, base::as_bytes(stop.backup_label), writer);
+}
+
+// "base/5/16384 block 12 (public.trades in shop)".
+std::string describe_bad_page(const BackupRequest& request, const ClusterInfo& cluster,
+                              const BadPage& page) {
+  std::string text = fmt::format("{} block {}", page.path, page.block);
+  const std::string file = page.path.substr(page.path.rfind('/') + 1);
+  const std::optional<RelationFile> relation = parse_relation_file(file);
+  const std::string directory = page.path.substr(0, page.path.rfind('/'));
+  const std::string database_oid = directory.substr(directory.rfind('/') + 1);
+  for (const auto& [oid, name] : cluster.databases) {
+    if (!relation || std::to_string(oid) != database_oid) continue;
+    try {
+      Connection connection(request.connection, name);
+      const std::string tablespace = page.path.starts_with("pg_tblspc/")
+                                         ? page.path.substr(10, page.path.find('/', 10) - 10)
+                                         : "0";
+      text +=
+          fmt::format(" ({} in {})",
+                      connection.value("SELECT pg_filenode_relation($1::oid, $2::oid)::regclass",
+                                       {tablespace, std::to_string(relation->number)}),
+                      name);
+    } catch (const Error&) {
+      text += fmt::format(" (in {})", name);  // the path says it exactly; the name is a courtesy
+    }
+  }
+  return text;
+}
+
+class BackupRun {
+ public:
+  BackupRun(const Context& context, const BackupRequest& request, base::Progress& progress,
+            std::stop_token stop)
+      : context_(context),
+        request_(request),
+        progress_(progress),
+        stop_(std::move(stop)),
+        connection_(request.connection) {
+    connection_.obey(stop_);
+  }
+
+  BackupSummary run() {
+    cluster_ = describe_cluster(connection_);
+    require_local_primary(cluster_, connection_);
+    summary_.previous = previous_backup(context_, request_, cluster_);
+    summary_.started = context_.clock.now();
+    summary_.id = free_backup_id(context_, request_.component, summary_.started);
+    progress_.phase("loading the index", 0);
+    const repository::Index index = repository::Index::load(context_);
+
+    progress_.phase("waiting for the checkpoint", 0);
+    const BackupStart start = start_backup(connection_, "holdfast " + summary_.id);
+    repository::ChunkStore store(context_, index, {});
+    StoredFiles stored = store_files(store);
+    const std::unique_ptr<repository::ChunkStore::Writer> writer = store.new_writer();
+    stored.entries.push_back(store_control_file(cluster_, *writer));
+    const BackupStop stop = stop_backup(connection_);
+    stored.entries.push_back(store_backup_label(cluster_, stop, *writer));
+    archive_wal(start, stop);
+
+    BackupRecord record;
+    record.file_table = store_table(stored, *writer);
+    writer->finish();
+    progress_.phase("writing the last packs", 0);
+    record.indexes = store.finish();
+    fill_summary(stored, store.statistics(), start, stop);
+    record.summary = summary_;
+    publish(record);
+    return record.summary;
+  }
+
+ private:
+  StoredFiles store_files(repository::ChunkStore& store) {
+    ClusterListing listing = list_cluster_files(cluster_);
+    for (const std::string& note : listing.notes) progress_.note(note);
+    std::uint64_t total = 0;
+    for (const ClusterFile& file : listing.files) total += file.size_bytes;
+    progress_.phase("reading", total);
+    return store_cluster_files(cluster_, listing.files, store, request_.workers, progress_, stop_);
+  }
+
+  void archive_wal(const BackupStart& start, const BackupStop& stop) {
+    progress_.phase("archiving the backup's WAL", 0);
+    const BackupWal wal{cluster_, start.timeline, start.lsn, stop.lsn};
+    complete_wal(context_, wal, request_.workers, stop_);
+    for (std::string& warning : archiving_warnings(connection_, cluster_)) warn(std::move(warning));
+  }
+
+  static std::vector<repository::ChunkId> store_table(StoredFiles& stored,
+                                                      repository::ChunkStore::Writer& writer) {
+    std::sort(stored.entries.begin(), stored.entries.end(),
+              [](const FileEntry& a, const FileEntry& b) { return a.path < b.path; });
+    return repository::store_file_table(stored.entries, writer);
+  }
+
+  void fill_summary(const StoredFiles& stored, const repository::StoreStatistics& statistics,
+                    const BackupStart& start, const BackupStop& stop) {
+    summary_.component = request_.component;
+    summary_.type = "postgresql";
+    summary_.kind = request_.kind;
+    summary_.job = request_.job;
+    summary_.bytes = stored.bytes;
+    summary_.bytes_read = stored.bytes;
+    summary_.bytes_stored = statistics.bytes_stored;
+    summary_.files = stored.files;
+
+    BackupDetails details;
+    details.version_num = cluster_.version_num;
+    details.version = cluster_.version;
+    details.system_id = cluster_.system_id;
+    details.timeline = start.timeline;
+    details.start_lsn = start.lsn;
+    details.stop_lsn = stop.lsn;
+    details.stop_time = stop.time;
+    details.block_size = cluster_.block_size;
+    details.wal_segment_size = cluster_.wal_segment_size;
+    details.checksums = cluster_.checksums;
+    details.data_directory = cluster_.data_directory;
+    details.config_file = cluster_.config_file;
+    details.tablespaces = cluster_.tablespaces;
+    details.databases = cluster_.databases;
+    for (const BadPage& page : stored.bad_pages) {
+      details.bad_pages.push_back(describe_bad_page(request_, cluster_, page));
+      warn("the checksum of a page is wrong: " + details.bad_pages.back());
+    }
+    summary_.details_key = "postgresql";
+    summary_.details_json = details_to_json(details);
+  }
+
+  void publish(BackupRecord& record) {
+    record.summary.finished = context_.clock.now();
+    base::throw_if_stopped(stop_);
+    if (repository::put_record(context_, record) == storage::PutResult::kExists) {
+      throw Error(ErrorKind::kFailed,
+                  fmt::format("another backup took the id {} meanwhile", record.summary.id),
+                  "run the backup again: what was stored is found and not stored twice");
+    }
+  }
+
+  void warn(std::string text) {
+    progress_.warning(text);
+    summary_.warnings.push_back(std::move(text));
+  }
+
+  const Context& context_;
+  const BackupRequest& request_;
+  base::Progress& progress_;
+  std::stop_token stop_;
+  Connection connection_;
+  ClusterInfo cluster_;
+  BackupSummary summary_;
+};
+
+}  // namespace
+
+BackupSummary take_backup(const Context& context, const BackupRequest& request,
+                          base::Progress& progress, std::stop_token stop) {
+  repository::LockRequest lock_request;
+  lock_request.kind = "backup";
+  lock_request.scope = request.component;
+  lock_request.exclusive_in_scope = true;
+  lock_request.command = "holdfast backup " + request.component;
+  const std::unique_ptr<repository::Lock> lock = repository::Lock::take(context, lock_request);
+  return BackupRun(context, request, progress, std::move(stop)).run();
+}
+
+}  // namespace holdfast::postgres

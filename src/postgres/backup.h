@@ -1,0 +1,30 @@
+// A backup of a running cluster whose data directory can be read here.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "base/progress.h"
+#include "repository/record.h"
+#include "repository/repository.h"
+
+namespace holdfast::postgres {
+
+struct BackupRequest {
+  std::string component;
+  std::string connection;  // libpq conninfo
+  std::string job;         // empty: none
+  std::string kind = "full";
+  int workers = 2;
+  bool accept_new_system = false;  // the component was another cluster (system identifier) before
+};
+
+// pg_backup_start, files in parallel, pg_control, pg_backup_stop, WAL; then the index, then the
+// record: the backup exists when this returns and not before. Takes the component's lock (kLocked).
+// summary.warnings names what the user must look at (pages whose checksum is wrong, archiving off).
+// Order and exclusions: PostgreSQL's documentation, "Making a Base Backup Using the Low Level API".
+repository::BackupSummary take_backup(const repository::Context& context,
+                                      const BackupRequest& request, base::Progress& progress,
+                                      std::stop_token stop);
+
+}  // namespace holdfast::postgres

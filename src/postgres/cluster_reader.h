@@ -1,0 +1,39 @@
+// Reads the files of a listing in parallel and stores them: the hot path of a backup.
+#pragma once
+
+#include <atomic>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "postgres/cluster_files.h"
+#include "repository/chunk_writer.h"
+
+namespace holdfast::postgres {
+
+struct BadPage {
+  std::string path;
+  std::uint32_t block = 0;  // in the relation fork
+};
+
+struct StoredFiles {
+  std::vector<repository::FileEntry> entries;  // in the listing's order; what vanished is left out
+  std::vector<BadPage> bad_pages;
+  std::uint64_t bytes = 0;
+  std::uint64_t files = 0;
+};
+
+// Each of `workers` threads takes stretches of 4 MiB, checks the pages (a page whose checksum is
+// wrong is read again: the server may be writing it), and hands chunks of 64 pages to its writer. A
+// file that shrinks while it is read is stored as far as it went, one that vanishes is left out:
+// the WAL since the start of the backup says what became of it.
+StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<ClusterFile>& files,
+                                repository::ChunkStore& store, int workers,
+                                base::Progress& progress, std::stop_token stop);
+
+// One small file or text as an entry: pg_control, backup_label.
+repository::FileEntry store_small_file(const ClusterFile& file, base::ByteView content,
+                                       repository::ChunkStore::Writer& writer);
+
+}  // namespace holdfast::postgres

@@ -1,0 +1,278 @@
+#include "postgres/restore.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <set>
+
+#include "base/concurrency.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "postgres/crc32c.h"
+#include "postgres/manifest.h"
+#include "postgres/recovery_settings.h"
+#include "postgres/restore_files.h"
+
+namespace holdfast::postgres {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Error;
+using base::ErrorKind;
+using repository::Context;
+using repository::FileEntry;
+using repository::FileType;
+
+constexpr std::string_view kControlFile = "global/pg_control";
+constexpr std::string_view kAutoConf = "postgresql.auto.conf";
+
+bool is_empty_or_missing(const fs::path& directory) {
+  std::error_code problem;
+  if (!fs::exists(directory, problem)) return true;
+  if (!fs::is_directory(directory, problem)) return false;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    if (entry.path().filename() != "lost+found") return false;
+  }
+  return true;
+}
+
+void require_empty(const fs::path& directory, const std::string& hint) {
+  if (fs::exists(directory / "postmaster.pid")) {
+    throw Error(ErrorKind::kRefused,
+                fmt::format("{} is in use: it holds a postmaster.pid", directory.string()),
+                "stop the server, or restore into another directory");
+  }
+  if (!is_empty_or_missing(directory)) {
+    throw Error(ErrorKind::kRefused, fmt::format("{} is not empty", directory.string()), hint);
+  }
+}
+
+void sync_file_system(const fs::path& directory) {
+  const base::UniqueFd fd = base::open_file(directory, O_RDONLY | O_DIRECTORY);
+  if (::syncfs(fd.get()) != 0) {
+    throw base::system_error(errno, fmt::format("cannot write out {}", directory.string()));
+  }
+}
+
+class Restore {
+ public:
+  Restore(const Context& context, const RestorePlan& plan, const RestoreRequest& request,
+          base::Progress& progress, std::stop_token stop)
+      : context_(context),
+        plan_(plan),
+        request_(request),
+        progress_(progress),
+        stop_(std::move(stop)),
+        index_(repository::Index::load(context)),
+        reader_(context, index_) {}
+
+  RestoreResult run() {
+    load_files();
+    settle_tablespaces();
+    require_empty(request_.to, "name an empty or a new directory");
+    for (const auto& [oid, location] : locations_) {
+      require_empty(location, "give the tablespace another place with --tablespace OLD=NEW");
+    }
+    require_space();
+    make_directories();
+
+    progress_.phase("restoring", plan_.record.summary.bytes);
+    manifest_ = restore_files(
+        context_, index_, files_, [this](const FileEntry& file) { return target_of(file.path); },
+        request_.workers, progress_, stop_);
+    fetch_backup_wal();
+    write_settings();
+    const base::Bytes control = read_small_file(control_, reader_);
+    write_manifest(control);
+
+    progress_.phase("writing out", 0);
+    sync();
+    publish(control);
+    return {plan_.record.summary.bytes, files_.size() + 1};
+  }
+
+ private:
+  void load_files() {
+    bool found = false;
+    repository::load_file_table(plan_.record.file_table, reader_, [&](FileEntry&& entry) {
+      if (entry.path == kControlFile) {
+        control_ = std::move(entry);
+        found = true;
+      } else if (entry.type == FileType::kFile) {
+        files_.push_back(std::move(entry));
+      } else {
+        directories_.push_back(std::move(entry));
+      }
+    });
+    if (!found) {
+      throw Error(ErrorKind::kDamaged,
+                  fmt::format("{} holds no {}", plan_.record.summary.id, kControlFile));
+    }
+  }
+
+  // Where each tablespace goes; every --tablespace must fit one.
+  void settle_tablespaces() {
+    std::set<std::string> used;
+    for (const FileEntry& entry : directories_) {
+      if (entry.type != FileType::kSymlink) continue;
+      const auto moved = request_.tablespaces.find(entry.link_target);
+      const bool is_moved = moved != request_.tablespaces.end();
+      if (is_moved) used.insert(moved->first);
+      locations_[entry.path] = is_moved ? moved->second : entry.link_target;
+    }
+    for (const auto& [old_place, new_place] : request_.tablespaces) {
+      if (!used.contains(old_place)) {
+        throw Error(ErrorKind::kUsage,
+                    fmt::format("--tablespace {}=…: the backup has no tablespace there", old_place),
+                    fmt::format("'holdfast show {}' lists them", plan_.record.summary.id));
+      }
+    }
+    for (const auto& [path, location] : locations_) {
+      if (!fs::path(location).is_absolute()) {
+        throw Error(ErrorKind::kUsage,
+                    fmt::format("the place of a tablespace must be absolute: {}", location));
+      }
+    }
+  }
+
+  void require_space() const {
+    fs::path existing = request_.to;
+    while (!fs::exists(existing)) existing = existing.parent_path();
+    struct statvfs space {};
+    if (::statvfs(existing.c_str(), &space) != 0) return;
+    const std::uint64_t free = space.f_bavail * space.f_frsize;
+    if (locations_.empty() && free < plan_.record.summary.bytes) {
+      throw Error(ErrorKind::kNoSpace, fmt::format("{} has {} free; the backup needs {}",
+                                                   existing.string(), base::format_size(free),
+                                                   base::format_size(plan_.record.summary.bytes)));
+    }
+  }
+
+  fs::path target_of(const std::string& path) const { return request_.to / path; }
+
+  void make_directories() {
+    fs::create_directories(request_.to);
+    for (const FileEntry& entry : directories_) {
+      const fs::path target = target_of(entry.path);
+      fs::path directory = target;
+      if (entry.type == FileType::kSymlink) {
+        directory = locations_.at(entry.path);
+        fs::create_directories(directory);
+        fs::create_symlink(directory, target);
+        ownership_.apply(target, entry);
+      } else {
+        fs::create_directory(target);
+      }
+      own_directory(directory, entry);
+      if (entry.path == "base")
+        own_directory(request_.to, entry);  // alike: the server insists on both
+    }
+  }
+
+  void own_directory(const fs::path& directory, const FileEntry& entry) const {
+    if (::chmod(directory.c_str(), entry.mode & 07777) != 0) {
+      throw base::system_error(errno,
+                               fmt::format("cannot set the rights of {}", directory.string()));
+    }
+    ownership_.apply(directory, entry);
+  }
+
+  // Into pg_wal: so the backup becomes consistent without its archive, and pg_verifybackup can
+  // judge it.
+  void fetch_backup_wal() {
+    progress_.phase("fetching the backup's WAL", 0);
+    std::vector<std::string> names = plan_.history_files;
+    for (const SegmentName& segment : plan_.backup_wal) {
+      names.push_back(format_segment_name(segment, plan_.details.wal_segment_size));
+    }
+    std::atomic<std::size_t> next = 0;
+    base::WorkerGroup group(stop_);
+    for (int i = 0; i < request_.workers; ++i) {
+      group.start([&](std::stop_token stopped) {
+        for (std::size_t n = next++; n < names.size(); n = next++) {
+          base::throw_if_stopped(stopped);
+          fetch_one(names[n]);
+        }
+      });
+    }
+    group.join();
+  }
+
+  void fetch_one(const std::string& name) const {
+    const fs::path target = target_of("pg_wal/" + name);
+    if (!fetch_wal(context_, plan_.details.system_id, name, target)) {
+      throw Error(ErrorKind::kDamaged,
+                  fmt::format("the WAL file {} has vanished from the repository", name));
+    }
+    ownership_.apply(target, control_);
+  }
+
+  void write_settings() {
+    const fs::path path = target_of(std::string(kAutoConf));
+    std::string before;
+    if (fs::exists(path)) before = base::read_text_file(path, 16 * 1024 * 1024);
+    std::vector<std::pair<std::string, std::string>> settings = {
+        {"restore_command", request_.restore_command}};
+    settings.insert(settings.end(), plan_.settings.begin(), plan_.settings.end());
+    write_owned(path, with_recovery_settings(before, settings));
+    write_owned(target_of("recovery.signal"), "");
+  }
+
+  void write_manifest(const base::Bytes& control) {
+    manifest_.push_back(
+        {control_.path, control_.size_bytes, control_.modified, crc32c(0, control)});
+    const std::vector<ManifestWalRange> ranges = {
+        {plan_.details.timeline, plan_.details.start_lsn, plan_.details.stop_lsn}};
+    write_owned(target_of("backup_manifest"),
+                make_backup_manifest(plan_.details.version_num / 10000, plan_.details.system_id,
+                                     manifest_, ranges));
+  }
+
+  void write_owned(const fs::path& path, const std::string& content) const {
+    base::write_file_durably(path, base::as_bytes(content), control_.mode & 0777);
+    ownership_.apply(path, control_);
+  }
+
+  void sync() const {
+    sync_file_system(request_.to);
+    for (const auto& [path, location] : locations_) sync_file_system(location);
+  }
+
+  // From here on the directory can be started.
+  void publish(const base::Bytes& control) const {
+    const fs::path path = target_of(std::string(kControlFile));
+    base::write_file_durably(path, control, control_.mode & 0777);
+    ownership_.apply(path, control_);
+    base::fsync_directory(request_.to);
+    base::fsync_directory(fs::absolute(request_.to).parent_path());
+  }
+
+  const Context& context_;
+  const RestorePlan& plan_;
+  const RestoreRequest& request_;
+  base::Progress& progress_;
+  std::stop_token stop_;
+  const repository::Index index_;
+  repository::ChunkReader reader_;
+  Ownership ownership_;
+  std::vector<FileEntry> files_;        // regular ones, without pg_control
+  std::vector<FileEntry> directories_;  // and the links of tablespaces, in the order of their paths
+  FileEntry control_;
+  std::map<std::string, std::string> locations_;  // pg_tblspc/OID → where it goes
+  std::vector<ManifestFile> manifest_;
+};
+
+}  // namespace
+
+RestoreResult restore_cluster(const Context& context, const RestorePlan& plan,
+                              const RestoreRequest& request, base::Progress& progress,
+                              std::stop_token stop) {
+  return Restore(context, plan, request, progress, std::move(stop)).run();
+}
+
+}  // namespace holdfast::postgres

@@ -1,0 +1,231 @@
+#include "repository/chunk_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <list>
+
+#include "base/error.h"
+#include "repository/chunk_hash.h"
+#include "repository/compression.h"
+#include "repository/pack_format.h"
+
+namespace holdfast::repository {
+namespace {
+
+constexpr std::size_t kPacksKept = 64;
+constexpr std::size_t kDirectoriesKept = 8;  // some 40 KiB each
+// Read at once when a chunk follows the one before it in its pack.
+constexpr std::size_t kReadAhead = 2 * 1024 * 1024;
+
+// The few packs seen last, the newest first.
+template <typename Value>
+class LastUsed {
+ public:
+  explicit LastUsed(std::size_t capacity) : capacity_(capacity) {}
+
+  template <typename Make>
+  Value& get(std::uint32_t pack, Make&& make) {
+    const auto place = std::find_if(items_.begin(), items_.end(),
+                                    [&](const auto& item) { return item.first == pack; });
+    if (place != items_.end()) {
+      items_.splice(items_.begin(), items_, place);
+    } else {
+      items_.emplace_front(pack, make());
+      if (items_.size() > capacity_) items_.pop_back();
+    }
+    return items_.front().second;
+  }
+
+ private:
+  const std::size_t capacity_;
+  std::list<std::pair<std::uint32_t, Value>> items_;
+};
+
+// A stretch of one pack in memory.
+struct Window {
+  std::uint32_t pack = UINT32_MAX;
+  std::uint64_t begin = 0;
+  std::size_t size = 0;
+  base::AlignedBuffer buffer;
+
+  bool holds(std::uint32_t pack_number, std::uint64_t offset, std::size_t length) const {
+    return pack == pack_number && offset >= begin && offset + length <= begin + size;
+  }
+};
+
+struct OpenPack {
+  crypto::Aead aead;
+  ChunkAssociatedData associated;
+};
+
+}  // namespace
+
+struct ChunkReader::Impl {
+  Impl(const Context& context_in, const Index& index_in)
+      : context(context_in), index(index_in), hasher(context_in.keyring.identity) {}
+
+  ChunkLocation locate(const ChunkId& id) const;
+  base::ByteView fetch(std::uint32_t pack, std::uint64_t offset, std::size_t length);
+  OpenPack& open_pack(std::uint32_t pack);
+  const PackDirectory& directory(std::uint32_t pack);
+  std::size_t read(const ChunkId& id, const ChunkLocation& location, base::MutableByteView out);
+  void check_id(const ChunkId& id, const ChunkLocation& location, base::ByteView plain);
+  [[noreturn]] void throw_damaged(const ChunkId& id, const ChunkLocation& location,
+                                  std::string_view problem) const;
+
+  const Context& context;
+  const Index& index;
+  ChunkHasher hasher;
+  Decompressor decompressor;
+  LastUsed<OpenPack> packs{kPacksKept};
+  LastUsed<PackDirectory> directories{kDirectoriesKept};
+  Window window;
+  base::Bytes packed;  // a chunk as compressed
+};
+
+ChunkLocation ChunkReader::Impl::locate(const ChunkId& id) const {
+  if (id.is_zero_range()) {
+    throw base::Error(base::ErrorKind::kFailed,
+                      "a mistake in the program: a range of zero bytes was read as a chunk");
+  }
+  if (const std::optional<ChunkLocation> location = index.find(id)) return *location;
+  throw base::Error(base::ErrorKind::kDamaged,
+                    fmt::format("chunk {} is in no pack that the repository's index knows",
+                                base::to_hex(id.bytes)));
+}
+
+void ChunkReader::Impl::throw_damaged(const ChunkId& id, const ChunkLocation& location,
+                                      std::string_view problem) const {
+  throw_damaged_pack(index.pack(location.pack).id,
+                     fmt::format("chunk {}: {}", base::to_hex(id.bytes), problem));
+}
+
+// `length` bytes of the pack, fewer only where it ends before. Good until the next call.
+base::ByteView ChunkReader::Impl::fetch(std::uint32_t pack, std::uint64_t offset,
+                                        std::size_t length) {
+  if (!window.holds(pack, offset, length)) {
+    const PackEntry& entry = index.pack(pack);
+    const bool follows = window.pack == pack && offset == window.begin + window.size;
+    const std::uint64_t wanted = follows ? std::max(length, kReadAhead) : length;
+    if (window.buffer.capacity() < wanted) window.buffer = base::AlignedBuffer(wanted);
+    window.pack = UINT32_MAX;
+    const std::optional<std::size_t> size =
+        context.storage.read(pack_name(entry.id), offset, window.buffer.span().first(wanted));
+    if (!size) throw_damaged_pack(entry.id, "is missing");
+    window.pack = pack;
+    window.begin = offset;
+    window.size = *size;
+  }
+  const std::size_t skip = offset - window.begin;
+  return {window.buffer.data() + skip, std::min(length, window.size - skip)};
+}
+
+OpenPack& ChunkReader::Impl::open_pack(std::uint32_t pack) {
+  return packs.get(pack, [&] {
+    const PackEntry& entry = index.pack(pack);
+    const base::ByteView bytes = fetch(pack, 0, kPackHeaderSize);
+    if (bytes.size() != kPackHeaderSize) throw_damaged_pack(entry.id, "is shorter than it was");
+    PackHeader header;
+    std::copy(bytes.begin(), bytes.end(), header.begin());
+    return OpenPack{crypto::Aead(open_pack_header(context, entry.id, entry.pack_class, header)),
+                    ChunkAssociatedData(context.keyring.repository, entry.id)};
+  });
+}
+
+const PackDirectory& ChunkReader::Impl::directory(std::uint32_t pack) {
+  return directories.get(pack, [&] {
+    const PackEntry& entry = index.pack(pack);
+    return read_pack_directory(context, entry.id, entry.size_bytes);
+  });
+}
+
+std::size_t ChunkReader::Impl::read(const ChunkId& id, const ChunkLocation& location,
+                                    base::MutableByteView out) {
+  if (out.size() < location.length) {
+    throw base::Error(base::ErrorKind::kFailed,
+                      "a mistake in the program: no room for a chunk's content");
+  }
+  const base::MutableByteView plain = out.first(location.length);
+  OpenPack& pack = open_pack(location.pack);
+  const base::ByteView sealed = fetch(location.pack, location.offset, location.stored_length);
+  if (sealed.size() != location.stored_length) {
+    throw_damaged(id, location, "is missing: the pack is shorter than it was");
+  }
+  packed.resize(std::max<std::size_t>(packed.size(), location.stored_length));
+  const base::MutableByteView opened =
+      location.codec == Codec::kNone
+          ? plain
+          : base::MutableByteView(packed).first(location.stored_length - crypto::kTagSize);
+  if (!pack.aead.open(crypto::counter_nonce(location.number),
+                      pack.associated.of(id, location.codec, location.length), sealed, opened)) {
+    throw_damaged(id, location, "does not authenticate");
+  }
+  if (location.codec == Codec::kZstd && !decompressor.decompress(opened, plain)) {
+    throw_damaged(id, location, "does not unpack to what was stored");
+  }
+  return location.length;
+}
+
+void ChunkReader::Impl::check_id(const ChunkId& id, const ChunkLocation& location,
+                                 base::ByteView plain) {
+  const PackDirectory& pack = directory(location.pack);
+  if (location.number >= pack.contents.chunks.size() ||
+      pack.contents.chunks[location.number].id != id ||
+      pack.contents.chunks[location.number].kind != location.kind) {
+    throw_damaged(id, location, "the pack's directory does not agree with the index");
+  }
+  const PackDirectory::Pages& pages = pack.pages[location.number];
+  const ChunkId actual = location.kind == ChunkKind::kPages
+                             ? hasher.pages_id(plain, pages.page_size)
+                             : hasher.bytes_id(plain);
+  if (actual != id) throw_damaged(id, location, "its content is not what its id says");
+  for (std::size_t i = 0; i < pages.hashes.size(); ++i) {
+    if (pages.hashes[i] != short_page_hash(hasher.page_hashes()[i])) {
+      throw_damaged(id, location, "its page hashes are not those of its pages");
+    }
+  }
+}
+
+ChunkReader::ChunkReader(const Context& context, const Index& index)
+    : impl_(std::make_unique<Impl>(context, index)) {}
+ChunkReader::~ChunkReader() = default;
+ChunkReader::ChunkReader(ChunkReader&&) noexcept = default;
+
+std::uint32_t ChunkReader::length(const ChunkId& id) const { return impl_->locate(id).length; }
+
+std::optional<std::uint32_t> ChunkReader::find_length(const ChunkId& id) const {
+  const std::optional<ChunkLocation> location = impl_->index.find(id);
+  if (!location) return std::nullopt;
+  return location->length;
+}
+
+std::size_t ChunkReader::read(const ChunkId& id, base::MutableByteView out) {
+  return impl_->read(id, impl_->locate(id), out);
+}
+
+base::Bytes ChunkReader::read(const ChunkId& id) {
+  const ChunkLocation location = impl_->locate(id);
+  base::Bytes out(location.length);
+  impl_->read(id, location, out);
+  return out;
+}
+
+std::size_t ChunkReader::read_and_check_id(const ChunkId& id, base::MutableByteView out) {
+  const ChunkLocation location = impl_->locate(id);
+  const std::size_t size = impl_->read(id, location, out);
+  impl_->check_id(id, location, out.first(size));
+  return size;
+}
+
+std::vector<std::uint64_t> ChunkReader::page_hashes(const ChunkId& id) {
+  const ChunkLocation location = impl_->locate(id);
+  const PackDirectory& pack = impl_->directory(location.pack);
+  if (location.number >= pack.contents.chunks.size() ||
+      pack.contents.chunks[location.number].id != id) {
+    impl_->throw_damaged(id, location, "the pack's directory does not agree with the index");
+  }
+  return pack.pages[location.number].hashes;
+}
+
+}  // namespace holdfast::repository

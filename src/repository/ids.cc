@@ -1,0 +1,14 @@
+#include "repository/ids.h"
+
+#include <fmt/format.h>
+
+namespace holdfast::repository {
+
+std::string pack_name(const PackId& id) {
+  const std::string hex = id.hex();
+  return fmt::format("packs/{}/{}", std::string_view(hex).substr(0, 2), hex);
+}
+
+std::string index_name(const IndexId& id) { return "index/" + id.hex(); }
+
+}  // namespace holdfast::repository

@@ -1,0 +1,112 @@
+// A thing that is backed up, whatever its kind. A new kind is one implementation of Component, in
+// terms of a folder of its own, and one line in the table in component.cc.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "repository/record.h"
+#include "stack/config.h"
+
+namespace holdfast::stack {
+
+struct BackupOptions {
+  std::string kind = "full";
+  std::string job;  // empty: none
+  int workers = 2;
+  bool accept_new_system = false;
+};
+
+struct RestoreOptions {
+  std::filesystem::path to;           // absolute
+  std::optional<std::string> backup;  // an id
+  std::optional<base::Time> at;
+  bool latest = false;  // the end of the recovery window, also where a backup is named
+  bool start = false;   // start the server and wait until it has recovered
+  int workers = 2;
+  // Of PostgreSQL alone; other kinds refuse them (kUsage).
+  std::optional<std::string> lsn;
+  std::optional<std::string> xid;
+  std::optional<std::string> name;
+  std::string timeline;                            // empty: latest
+  std::string action;                              // empty: promote
+  std::map<std::string, std::string> tablespaces;  // old location → new
+  std::string restore_command;                     // for the server, with %f and %p
+};
+
+struct RestoreOutcome {
+  std::string backup;  // the id of the backup that it began from
+  std::uint64_t bytes = 0;
+  std::uint64_t files = 0;
+  std::vector<std::string> notes;  // what the user should know
+  std::string next_step;           // what remains for the user to do, as a sentence; or empty
+  struct Reached {
+    std::optional<base::Time> time;
+    std::string lsn;
+    std::string server;  // how to connect; empty where it does not run
+  };
+  std::optional<Reached> reached;  // only where it was started
+};
+
+// To which moments a component can be brought back.
+struct RecoveryWindow {
+  std::optional<base::Time> from;
+  std::optional<base::Time> to;
+  bool continuous = false;  // false: only the ends of the backups
+};
+
+enum class Verdict { kGood, kAttention, kBad };
+
+struct Finding {
+  Verdict verdict = Verdict::kGood;
+  std::string what;
+  std::string detail;
+  std::string advice;     // empty if good
+  std::string component;  // empty: it is of none
+};
+using Findings = std::function<void(Finding)>;
+
+struct CheckOptions {
+  std::string archive_command;  // what should stand in PostgreSQL's configuration
+};
+
+class Component {
+ public:
+  virtual ~Component() = default;
+
+  // The backup exists when this returns. kLocked while another one of the same component runs.
+  virtual repository::BackupSummary take_backup(const repository::Context& context,
+                                                const BackupOptions& options,
+                                                base::Progress& progress, std::stop_token stop) = 0;
+
+  virtual RestoreOutcome restore(const repository::Context& context, const RestoreOptions& options,
+                                 base::Progress& progress, std::stop_token stop) = 0;
+
+  // `backups`: all of this component.
+  virtual RecoveryWindow recovery_window(const repository::Context& context,
+                                         const std::vector<repository::BackupSummary>& backups) = 0;
+
+  // Log objects that a backup needs beside its chunks.
+  virtual std::vector<std::string> needed_logs(const repository::BackupSummary& backup) = 0;
+
+  // Tries everything that a backup needs; never throws for what it finds. `context` is null where
+  // the repository could not be opened.
+  virtual void check(const repository::Context* context, const CheckOptions& options,
+                     const Findings& report) = 0;
+};
+
+// Null where this version does not know the type.
+std::unique_ptr<Component> find_component(const ComponentConfig& config);
+// The component of which this is a backup, whether or not the configuration still has it: for what
+// needs no connection.
+std::unique_ptr<Component> find_component(const repository::BackupSummary& backup);
+// kConfig instead.
+std::unique_ptr<Component> make_component(const ComponentConfig& config);
+
+}  // namespace holdfast::stack

@@ -1,0 +1,267 @@
+#include "stack/config.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include "stack/nearest.h"
+#include "stack/schema.h"
+
+namespace holdfast::stack {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Error;
+using base::ErrorKind;
+
+std::string home_directory() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return home;
+  const passwd* user = ::getpwuid(::geteuid());
+  return user == nullptr ? "/" : user->pw_dir;
+}
+
+// Turns checked values into a Config; what it reads has the type that the schema asks for.
+class Builder {
+ public:
+  Builder(const fs::path& file, const Value& root) : root_(root) { config_.file = file; }
+
+  Config build() {
+    config_.stack = text(root_, "stack");
+    for (const Entry& entry : entries("repositories")) add_repository(entry);
+    if (config_.repositories.empty()) {
+      throw config_error(config_.file, root_.at, "repositories is empty: name at least one");
+    }
+    for (const Entry& entry : entries("components")) add_component(entry);
+    for (const Entry& entry : entries("jobs")) add_job(entry);
+    for (const Entry& entry : entries("plans")) check_plan(entry);
+    read_limits();
+    note_what_has_no_effect();
+    return std::move(config_);
+  }
+
+ private:
+  static std::string text(const Value& map, std::string_view key) {
+    const Value* value = map.find(key);
+    return value == nullptr ? std::string() : value->text;
+  }
+
+  const std::vector<Entry>& entries(std::string_view key) const {
+    static const std::vector<Entry> kNone;
+    const Value* value = root_.find(key);
+    return value == nullptr ? kNone : value->entries;
+  }
+
+  // "~" is the home directory; what is relative counts from the configuration's own directory.
+  std::string path(const std::string& given) const {
+    if (given == "~" || given.starts_with("~/")) return home_directory() + given.substr(1);
+    return (config_.file.parent_path() / given).lexically_normal().string();
+  }
+
+  SecretSource secret(const Value& map, std::string_view key) const {
+    const Value* value = map.find(key);
+    if (value == nullptr) return {};
+    const Entry& source = value->entries.front();
+    const std::string at = where(config_.file, source.value.at);
+    if (source.key == "env") return {SecretSource::Kind::kEnvironment, source.value.text, at};
+    return {SecretSource::Kind::kFile, path(source.value.text), at};
+  }
+
+  void add_repository(const Entry& entry) {
+    const Value& value = entry.value;
+    RepositoryConfig repository;
+    repository.name = entry.key;
+    repository.where = where(config_.file, entry.at);
+    repository.url = text(value, "url");
+    if (!repository.is_directory() && !repository.url.starts_with("s3://")) {
+      throw config_error(config_.file, value.find("url")->at,
+                         "a repository's url must be a directory or s3://bucket/prefix");
+    }
+    if (repository.is_directory()) {
+      refuse_s3_keys(value);
+      repository.url = path(repository.url);
+    }
+    if (value.find("key_file") != nullptr) repository.key_file = path(text(value, "key_file"));
+    repository.passphrase = secret(value, "passphrase");
+    if (value.find("compression") != nullptr) {
+      repository.compression = std::stoi(text(value, "compression"));
+    }
+    config_.repositories.push_back(std::move(repository));
+  }
+
+  // Somebody who writes object_lock believes that it protects.
+  void refuse_s3_keys(const Value& repository) const {
+    for (const Entry& entry : repository.entries) {
+      for (const std::string_view key : {"endpoint", "region", "credentials", "storage_class",
+                                         "server_side_encryption", "object_lock"}) {
+        if (entry.key != key || entry.value.kind == Value::Kind::kNull) continue;
+        throw config_error(config_.file, entry.at,
+                           fmt::format("\"{}\" is for repositories on s3:// alone", key));
+      }
+    }
+  }
+
+  void add_component(const Entry& entry) {
+    config_.components.push_back({.name = entry.key,
+                                  .type = text(entry.value, "type"),
+                                  .connection = text(entry.value, "connection"),
+                                  .where = where(config_.file, entry.at)});
+  }
+
+  void add_job(const Entry& entry) {
+    const Value& value = entry.value;
+    JobConfig job;
+    job.name = entry.key;
+    job.at = text(value, "at");
+    if (const Value* what = value.find("backup")) job.backup = component_names(*what);
+    if (value.find("kind") != nullptr) job.kind = text(value, "kind");
+    if (value.find("keep") != nullptr) job.keep = base::parse_duration(text(value, "keep"));
+    if (const Value* repository = value.find("repository")) {
+      expect_known(*repository, "repository", names(config_.repositories));
+      job.repository = repository->text;
+    }
+    if (const Value* plan = value.find("drill")) {
+      std::vector<std::string_view> plans;
+      for (const Entry& known : entries("plans")) plans.push_back(known.key);
+      expect_known(*plan, "plan", plans);
+    }
+    config_.jobs.push_back(std::move(job));
+  }
+
+  std::vector<std::string> component_names(const Value& value) const {
+    const bool all = value.text == "all";
+    std::vector<std::string> result;
+    if (all) {
+      for (const auto& component : config_.components) result.push_back(component.name);
+      return result;
+    }
+    const std::vector<Value> items =
+        value.kind == Value::Kind::kList ? value.items : std::vector<Value>{value};
+    for (const Value& item : items) {
+      expect_known(item, "component", names(config_.components));
+      result.push_back(item.text);
+    }
+    return result;
+  }
+
+  void check_plan(const Entry& plan) const {
+    for (const Value& step : plan.value.find("steps")->items) {
+      const Value* component = step.find("restore");
+      if (component == nullptr) continue;
+      expect_known(*component, "component", names(config_.components));
+    }
+  }
+
+  void read_limits() {
+    const Value* limits = root_.find("limits");
+    if (limits == nullptr) return;
+    const std::string workers = text(*limits, "workers");
+    if (!workers.empty() && workers != "auto") config_.limits.workers = std::stoi(workers);
+    if (limits->find("rate") != nullptr) {
+      config_.limits.rate_bytes = base::parse_size(text(*limits, "rate")).value_or(0);
+    }
+    config_.limits.low_priority = text(*limits, "low_priority") == "true";
+  }
+
+  void note_what_has_no_effect() {
+    for (const std::string_view section : {"jobs", "wal", "notify", "metrics", "plans"}) {
+      if (root_.find(section) != nullptr) config_.without_effect.emplace_back(section);
+    }
+    if (config_.limits.rate_bytes != 0) config_.without_effect.emplace_back("limits.rate");
+    if (config_.limits.low_priority) config_.without_effect.emplace_back("limits.low_priority");
+    for (const Entry& component : entries("components")) {
+      for (const std::string_view key : {"dumps", "checks"}) {
+        if (component.value.find(key) == nullptr) continue;
+        config_.without_effect.push_back(fmt::format("components.{}.{}", component.key, key));
+      }
+    }
+  }
+
+  template <typename Named>
+  static std::vector<std::string_view> names(const std::vector<Named>& items) {
+    std::vector<std::string_view> result;
+    for (const Named& item : items) result.push_back(item.name);
+    return result;
+  }
+
+  void expect_known(const Value& value, std::string_view what,
+                    const std::vector<std::string_view>& known) const {
+    if (std::find(known.begin(), known.end(), value.text) != known.end()) return;
+    throw config_error(config_.file, value.at,
+                       fmt::format("there is no {} called \"{}\"", what, value.text),
+                       suggest(value.text, known));
+  }
+
+  const Value& root_;
+  Config config_;
+};
+
+template <typename Named>
+const Named& find_named(const std::vector<Named>& items, const std::string& name,
+                        std::string_view what) {
+  for (const Named& item : items) {
+    if (item.name == name) return item;
+  }
+  std::vector<std::string_view> names;
+  for (const Named& item : items) names.push_back(item.name);
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the configuration has no {} called \"{}\"", what, name),
+              suggest(name, names));
+}
+
+}  // namespace
+
+const RepositoryConfig& Config::repository(const std::string& name) const {
+  return name.empty() ? repositories.front() : find_named(repositories, name, "repository");
+}
+
+const ComponentConfig& Config::component(const std::string& name) const {
+  return find_named(components, name, "component");
+}
+
+const JobConfig& Config::job(const std::string& name) const {
+  return find_named(jobs, name, "job");
+}
+
+fs::path find_config(const std::string& given) {
+  const auto absolute = [](const fs::path& file) { return fs::absolute(file).lexically_normal(); };
+  const auto expect = [&](const fs::path& file, std::string_view source) {
+    std::error_code ignored;
+    if (fs::exists(file, ignored)) return absolute(file);
+    throw Error(ErrorKind::kConfig,
+                fmt::format("there is no configuration file {} ({})", file.string(), source));
+  };
+  if (!given.empty()) return expect(given, "from -c");
+  if (const char* variable = std::getenv("HOLDFAST_CONFIG"); variable != nullptr && *variable) {
+    return expect(variable, "from $HOLDFAST_CONFIG");
+  }
+  for (const char* file : {"holdfast.yaml", "/etc/holdfast/holdfast.yaml"}) {
+    std::error_code ignored;
+    if (fs::exists(file, ignored)) return absolute(file);
+  }
+  throw Error(ErrorKind::kConfig,
+              "there is no configuration: neither ./holdfast.yaml nor /etc/holdfast/holdfast.yaml",
+              "name one with -c FILE or $HOLDFAST_CONFIG; `holdfast help configuration` shows what "
+              "it holds");
+}
+
+Config load_config(const fs::path& file) {
+  const fs::path absolute = fs::absolute(file).lexically_normal();
+  const Value root = [&] {
+    try {
+      return read_values(absolute);
+    } catch (const Error& error) {
+      // Whatever keeps it from being read, it is the configuration that is at fault.
+      if (error.kind() == ErrorKind::kConfig) throw;
+      throw Error(ErrorKind::kConfig, fmt::format("reading the configuration: {}", error.what()),
+                  error.hint());
+    }
+  }();
+  check_values(absolute, root, configuration_schema());
+  return Builder(absolute, root).build();
+}
+
+}  // namespace holdfast::stack

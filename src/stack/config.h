@@ -1,0 +1,76 @@
+// The configuration file: what stands there, checked. An unknown key, a wrong type or a missing
+// file is an Error(kConfig) that names file, line and column, and the nearest known key.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+
+namespace holdfast::stack {
+
+// A secret as the configuration gives it: read only when it is needed.
+struct SecretSource {
+  enum class Kind { kNone, kFile, kEnvironment };
+  Kind kind = Kind::kNone;
+  std::string value;  // absolute path, or a variable's name
+  std::string where;  // "FILE:LINE:COLUMN", for messages
+};
+
+struct RepositoryConfig {
+  std::string name;
+  std::string url;       // a directory (absolute), later s3://…
+  std::string key_file;  // absolute; or empty, and there is a passphrase
+  SecretSource passphrase;
+  int compression = 3;
+  std::string where;
+
+  bool is_directory() const { return url.find("://") == std::string::npos; }
+};
+
+struct ComponentConfig {
+  std::string name;
+  std::string type;        // "postgresql", …
+  std::string connection;  // postgresql
+  std::string where;
+};
+
+struct JobConfig {
+  std::string name;
+  std::string at;
+  std::vector<std::string> backup;  // component names; empty for a verification or a drill
+  std::string kind = "full";
+  std::optional<base::Duration> keep;
+  std::string repository;  // empty: the default
+};
+
+struct Limits {
+  int workers = 0;  // 0: one a core
+  std::uint64_t rate_bytes = 0;
+  bool low_priority = false;
+};
+
+struct Config {
+  std::filesystem::path file;  // absolute
+  std::string stack;
+  std::vector<RepositoryConfig> repositories;  // in the file's order; the first is the default
+  std::vector<ComponentConfig> components;
+  std::vector<JobConfig> jobs;
+  Limits limits;
+  std::vector<std::string> without_effect;  // accepted, but this version does not act on it yet
+
+  const RepositoryConfig& repository(const std::string& name) const;  // empty: the default; kUsage
+  const ComponentConfig& component(
+      const std::string& name) const;                   // kUsage, naming those there are
+  const JobConfig& job(const std::string& name) const;  // the same
+};
+
+// The first of: `given`, $HOLDFAST_CONFIG, ./holdfast.yaml, /etc/holdfast/holdfast.yaml. kConfig
+// where there is none.
+std::filesystem::path find_config(const std::string& given);
+Config load_config(const std::filesystem::path& file);
+
+}  // namespace holdfast::stack

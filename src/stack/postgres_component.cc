@@ -1,0 +1,195 @@
+#include "stack/postgres_component.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "base/error.h"
+#include "postgres/backup.h"
+#include "postgres/check.h"
+#include "postgres/connection.h"
+#include "postgres/recovery_window.h"
+#include "postgres/restore.h"
+#include "postgres/restore_plan.h"
+#include "postgres/server.h"
+
+namespace holdfast::stack {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+Verdict verdict_of(postgres::Verdict verdict) {
+  switch (verdict) {
+    case postgres::Verdict::kGood:
+      return Verdict::kGood;
+    case postgres::Verdict::kAttention:
+      return Verdict::kAttention;
+    case postgres::Verdict::kBad:
+      break;
+  }
+  return Verdict::kBad;
+}
+
+bool is_number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && value > 0;
+}
+
+// Exactly one of the moments, or none; a backup alone stands for its own end.
+postgres::RestoreTarget target_of(const RestoreOptions& options) {
+  using Kind = postgres::RestoreTarget::Kind;
+  postgres::RestoreTarget target;
+  target.backup = options.backup;
+  if (options.at) {
+    target.kind = Kind::kTime;
+    target.time = *options.at;
+  } else if (options.lsn) {
+    const auto lsn = postgres::parse_lsn(*options.lsn);
+    if (!lsn) {
+      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no LSN", *options.lsn),
+                  "an LSN looks like 16/B374D848");
+    }
+    target.kind = Kind::kLsn;
+    target.lsn = *lsn;
+  } else if (options.xid) {
+    if (!is_number(*options.xid)) {
+      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no transaction id", *options.xid));
+    }
+    target.kind = Kind::kXid;
+    target.text = *options.xid;
+  } else if (options.name) {
+    target.kind = Kind::kName;
+    target.text = *options.name;
+  } else if (options.backup && !options.latest) {
+    target.kind = Kind::kEndOfBackup;
+  }
+  if (!options.timeline.empty()) target.timeline = options.timeline;
+  if (!options.action.empty()) target.action = options.action;
+  const bool known = target.timeline == "latest" || target.timeline == "current";
+  if (!known && !is_number(target.timeline)) {
+    throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no timeline", target.timeline),
+                "a timeline is a number, \"current\" or \"latest\"");
+  }
+  return target;
+}
+
+std::string how_to_start(int major, const std::filesystem::path& data_directory) {
+  const auto programs = postgres::server_programs(major);
+  return fmt::format("start the server as its user: {} -D {} start",
+                     programs ? (*programs / "pg_ctl").string() : "pg_ctl",
+                     data_directory.string());
+}
+
+class PostgresComponent final : public Component {
+ public:
+  explicit PostgresComponent(const ComponentConfig& config) : config_(config) {}
+
+  repository::BackupSummary take_backup(const repository::Context& context,
+                                        const BackupOptions& options, base::Progress& progress,
+                                        std::stop_token stop) override {
+    if (options.kind != "full") {
+      progress.note(
+          fmt::format("{}: incremental backups come in a later version; this one is a full backup",
+                      config_.name));
+    }
+    return postgres::take_backup(context,
+                                 {.component = config_.name,
+                                  .connection = config_.connection,
+                                  .job = options.job,
+                                  .kind = "full",
+                                  .workers = options.workers,
+                                  .accept_new_system = options.accept_new_system},
+                                 progress, stop);
+  }
+
+  RestoreOutcome restore(const repository::Context& context, const RestoreOptions& options,
+                         base::Progress& progress, std::stop_token stop) override {
+    const postgres::RestorePlan plan =
+        postgres::plan_restore(context, config_.name, target_of(options));
+    for (const std::string& note : plan.notes) progress.note(note);
+    const postgres::RestoreResult result =
+        postgres::restore_cluster(context, plan,
+                                  {.to = options.to,
+                                   .tablespaces = options.tablespaces,
+                                   .restore_command = options.restore_command,
+                                   .workers = options.workers},
+                                  progress, stop);
+    RestoreOutcome outcome;
+    outcome.backup = plan.record.summary.id;
+    outcome.bytes = result.bytes;
+    outcome.files = result.files;
+    outcome.notes = plan.notes;
+    if (!options.start) {
+      outcome.next_step = how_to_start(plan.details.version_num / 10000, options.to);
+      return outcome;
+    }
+    const auto reached = postgres::start_and_wait(options.to, plan, progress, stop);
+    outcome.reached =
+        RestoreOutcome::Reached{reached.time, postgres::format_lsn(reached.lsn), reached.server};
+    return outcome;
+  }
+
+  RecoveryWindow recovery_window(const repository::Context& context,
+                                 const std::vector<repository::BackupSummary>& backups) override {
+    const auto window = postgres::recovery_window(context, backups);
+    return {window.from, window.to, window.continuous};
+  }
+
+  std::vector<std::string> needed_logs(const repository::BackupSummary& backup) override {
+    return postgres::wal_objects_of(backup);
+  }
+
+  void check(const repository::Context* context, const CheckOptions& options,
+             const Findings& report) override {
+    const auto pass_on = [&](postgres::Finding found) {
+      report({verdict_of(found.verdict), std::move(found.what), std::move(found.detail),
+              std::move(found.advice), config_.name});
+    };
+    try {
+      postgres::check_cluster(context,
+                              {.component = config_.name,
+                               .connection = config_.connection,
+                               .archive_command_example = options.archive_command},
+                              pass_on);
+    } catch (const Error& error) {
+      report({Verdict::kBad, "cluster", error.what(), error.hint(), config_.name});
+      return;
+    }
+    if (context != nullptr) check_clock(context->clock, report);
+  }
+
+ private:
+  // Recovery targets are compared with the server's clock, backups carry ours.
+  void check_clock(const base::Clock& clock, const Findings& report) const {
+    constexpr std::chrono::seconds kTolerance{5};
+    try {
+      postgres::Connection connection(config_.connection);
+      const std::string microseconds = connection.value(
+          "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text");
+      const base::Time server{base::Duration(std::stoll(microseconds))};
+      const base::Duration difference = std::chrono::abs(server - clock.now());
+      const std::string detail = fmt::format("the server's and this machine's differ by {}",
+                                             base::format_duration(difference));
+      if (difference <= kTolerance) {
+        report({Verdict::kGood, "clock of the server", detail, {}, config_.name});
+      } else {
+        report({Verdict::kAttention, "clock of the server", detail,
+                "keep both clocks right (NTP): --at counts by the server's", config_.name});
+      }
+    } catch (const std::exception&) {
+      // That the server does not answer has been reported already.
+    }
+  }
+
+  ComponentConfig config_;
+};
+
+}  // namespace
+
+std::unique_ptr<Component> make_postgres_component(const ComponentConfig& config) {
+  return std::make_unique<PostgresComponent>(config);
+}
+
+}  // namespace holdfast::stack

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# With PostgreSQL 18, where its packages can be had.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+version=18
+source "$(dirname "${BASH_SOURCE[0]}")/newer_postgresql.sh"

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# WAL that is damaged, or a repository that cannot be read, stops a recovery: the server must not
+# promote with less than it was asked for.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+new_stack
+sql "create table steps (id int)"
+backup
+for round in 1 2 3 4; do
+  sql "insert into steps values ($round)"
+  archive_now
+done
+expect 0 holdfast restore database --to "$work/damaged"
+expect 0 holdfast restore database --to "$work/unreadable"
+expect 0 holdfast restore database --to "$work/good"
+
+never_promoted() { # never_promoted DIR: started, it ends or waits, and stays in recovery
+  pg pg_ctl -D "$1" -l "$1.log" -o "-p 5440 -c archive_mode=off" -w -t 20 start >/dev/null 2>&1 || true
+  if PGPORT=5440 sql "select 1" >/dev/null 2>&1; then
+    same "in recovery" t "$(PGPORT=5440 sql "select pg_is_in_recovery()")"
+    stop_server "$1" immediate
+  fi
+  grep -q 'selected new timeline' "$1.log" && fail "it promoted"
+  pg pg_controldata -D "$1" | grep -q 'cluster state:.*in archive recovery' || fail "not in recovery"
+}
+
+mapfile -t segments < <(archived_segments)
+victim=${segments[-2]}
+cp -p "$victim" "$work/saved"
+chmod u+w "$victim"
+size=$(stat -c %s "$victim")
+printf 'XXXX' | dd of="$victim" bs=1 seek=$((size - 100)) conv=notrunc status=none
+never_promoted "$work/damaged"
+rm -f "$victim"
+cp -p "$work/saved" "$victim"
+
+mv "$repo" "$repo.away"
+never_promoted "$work/unreadable"
+mv "$repo.away" "$repo"
+
+start_restored "$work/good" 5441
+same "the rows" 4 "$(PGPORT=5441 sql "select count(*) from steps")"
+# The one that stopped goes on where it was, once the repository is back.
+start_restored "$work/unreadable" 5442
+same "the rows after all" 4 "$(PGPORT=5442 sql "select count(*) from steps")"
