@@ -113,12 +113,13 @@ fingerprint() {
        order by oid::regclass::text \gexec"
 }
 
-# pause_load PID: stops that pgbench between two transactions, so that whatever is committed later has a
-# later time than the clock shows now. `kill -CONT PID` goes on.
+# pause_load PID: stops that pgbench and waits until no commit of its own is under way (what waits for a
+# lock waits for a transaction that is stopped too), so that whatever it commits after `kill -CONT PID`
+# has a later time than the clock shows now.
 pause_load() {
   kill -STOP "$1"
   wait_for "the load to pause" is_true "not exists (select from pg_stat_activity
-    where application_name = 'pgbench' and state = 'active')"
+    where application_name = 'pgbench' and state = 'active' and wait_event_type is distinct from 'Lock')"
 }
 
 is_archived() { # is_archived SEGMENT: PostgreSQL has been told so

@@ -37,6 +37,21 @@ nlohmann::json document_of(const stack::Verification& result) {
           {"backups", result.backups}};
 }
 
+// A repository whose damage keeps it from being opened is a result too: that is what was asked.
+stack::Verification verify(Session& session, const stack::VerificationOptions& options) {
+  try {
+    session.repository();
+  } catch (const base::Error& error) {
+    if (error.kind() != base::ErrorKind::kDamaged) throw;
+    stack::Verification result;
+    result.report.damaged = stack::damage_at_opening(session.repository_config(), error);
+    result.report.checked = result.report.damaged.size();
+    return result;
+  }
+  const auto progress = session.progress();
+  return stack::verify_backups(session.repository(), options, *progress, session.stop());
+}
+
 }  // namespace
 
 int run_verify(Session& session) {
@@ -48,11 +63,7 @@ int run_verify(Session& session) {
   if (options.all && !options.backups.empty()) {
     throw base::Error(base::ErrorKind::kUsage, "--all and single backups cannot be combined");
   }
-  stack::Verification result;
-  {
-    const auto progress = session.progress();
-    result = stack::verify_backups(session.repository(), options, *progress, session.stop());
-  }
+  const stack::Verification result = verify(session, options);
   print_result(session, result);
   if (session.json()) session.print_json(document_of(result));
   return result.report.damaged.empty() ? kDone : kDamaged;

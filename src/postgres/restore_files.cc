@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <span>
+#include <unordered_map>
 
 #include "base/concurrency.h"
 #include "base/error.h"
@@ -23,15 +25,19 @@ using repository::Context;
 using repository::Extent;
 using repository::FileEntry;
 
-constexpr std::uint64_t kStretchBytes = 8 * 1024 * 1024;
-constexpr std::uint64_t kDirectFromBytes = 1024 * 1024;
+// What a worker puts together in memory and writes at once. Large writes past the page cache come
+// near to what the disk can do; many small ones do not.
+constexpr std::uint64_t kStretchBytes = 4 * 1024 * 1024;
 constexpr std::size_t kLargestChunk = 4 * 1024 * 1024;
+constexpr std::size_t kBufferBytes = kStretchBytes + kLargestChunk;
+constexpr std::uint64_t kDirectFromBytes = 1024 * 1024;
 constexpr std::uint64_t kDirectUnit = base::AlignedBuffer::kAlignment;
 
-// An extent with its place in the file, and the CRC of its bytes once they are written.
-struct Piece {
-  Extent extent;
+// A part of a file, and the CRC of its bytes once they are written.
+struct Stretch {
   std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  std::vector<Extent> extents;
   std::uint32_t crc = 0;
 };
 
@@ -39,33 +45,50 @@ struct FileWork {
   const FileEntry* entry = nullptr;
   fs::path target;
   bool direct = false;  // written past the page cache
-  std::vector<Piece> pieces;
-  std::atomic<std::size_t> unfinished{0};  // pieces
+  std::vector<Stretch> stretches;
+  std::atomic<std::size_t> unfinished{0};  // stretches
   std::uint32_t crc = 0;
 };
 
-struct Stretch {
+struct Task {
   FileWork* work = nullptr;
-  std::size_t first = 0;  // of the pieces
-  std::size_t last = 0;   // one behind
+  Stretch* stretch = nullptr;
 };
 
-bool fits_direct_io(const FileEntry& entry, const std::vector<Piece>& pieces) {
-  if (entry.size_bytes < kDirectFromBytes || entry.size_bytes % kDirectUnit != 0) return false;
-  return std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) {
-    return piece.offset % kDirectUnit == 0 && piece.extent.length_bytes % kDirectUnit == 0 &&
-           piece.extent.chunk_offset % kDirectUnit == 0;
-  });
+std::vector<Stretch> cut(std::vector<Extent> extents) {
+  std::vector<Stretch> stretches;
+  std::uint64_t offset = 0;
+  for (Extent extent : extents) {
+    while (extent.length_bytes > 0) {
+      if (stretches.empty() || stretches.back().length >= kStretchBytes) {
+        stretches.push_back({offset, 0, {}, 0});
+      }
+      // Only a range of zeros can be longer than the largest chunk.
+      Extent part = extent;
+      part.length_bytes = std::min<std::uint64_t>(part.length_bytes, kLargestChunk);
+      stretches.back().extents.push_back(part);
+      stretches.back().length += part.length_bytes;
+      offset += part.length_bytes;
+      extent.length_bytes -= part.length_bytes;
+    }
+  }
+  return stretches;
 }
 
-// Creates the files in order and cuts them into stretches. Used by one worker at a time.
-class StretchSource {
+bool fits_direct_io(const FileEntry& entry, const std::vector<Stretch>& stretches) {
+  return entry.size_bytes >= kDirectFromBytes &&
+         std::all_of(stretches.begin(), stretches.end(), [](const Stretch& stretch) {
+           return stretch.offset % kDirectUnit == 0 && stretch.length % kDirectUnit == 0;
+         });
+}
+
+// Creates the files in order and hands out their stretches. Used by one worker at a time.
+class TaskSource {
  public:
-  StretchSource(const Context& context, const repository::Index& index,
-                std::vector<FileWork>& works)
+  TaskSource(const Context& context, const repository::Index& index, std::vector<FileWork>& works)
       : state_(State(context, index, works)) {}
 
-  std::optional<Stretch> next() { return state_.lock()->next(); }
+  std::optional<Task> next() { return state_.lock()->next(); }
 
  private:
   class State {
@@ -73,46 +96,26 @@ class StretchSource {
     State(const Context& context, const repository::Index& index, std::vector<FileWork>& works)
         : reader_(context, index), works_(works) {}
 
-    std::optional<Stretch> next() {
+    std::optional<Task> next() {
       while (at_ < works_.size()) {
         FileWork& work = works_[at_];
-        if (piece_ == 0) open(work);
-        if (piece_ < work.pieces.size()) return cut(work);
-        finish_empty(work);
+        if (stretch_ == 0) open(work);
+        if (stretch_ < work.stretches.size()) return Task{&work, &work.stretches[stretch_++]};
         ++at_;
-        piece_ = 0;
+        stretch_ = 0;
       }
       return std::nullopt;
     }
 
    private:
-    Stretch cut(FileWork& work) {
-      Stretch stretch{&work, piece_, piece_};
-      std::uint64_t bytes = 0;
-      while (stretch.last < work.pieces.size() && bytes < kStretchBytes) {
-        bytes += work.pieces[stretch.last++].extent.length_bytes;
-      }
-      piece_ = stretch.last;
-      if (piece_ == work.pieces.size()) {
-        ++at_;
-        piece_ = 0;
-      }
-      return stretch;
-    }
-
     void open(FileWork& work) {
-      base::with_context(
-          [&] { return "while restoring " + work.entry->path; },
-          [&] {
-            std::uint64_t offset = 0;
-            for (const Extent& extent : repository::load_extents(*work.entry, reader_)) {
-              work.pieces.push_back({extent, offset, 0});
-              offset += extent.length_bytes;
-            }
-            work.unfinished = work.pieces.size();
-            work.direct = fits_direct_io(*work.entry, work.pieces);
-            create(work);
-          });
+      base::with_context([&] { return "while restoring " + work.entry->path; },
+                         [&] {
+                           work.stretches = cut(repository::load_extents(*work.entry, reader_));
+                           work.unfinished = work.stretches.size();
+                           work.direct = fits_direct_io(*work.entry, work.stretches);
+                           create(work);
+                         });
     }
 
     void create(const FileWork& work) const {
@@ -125,18 +128,11 @@ class StretchSource {
       ownership_.apply(work.target, *work.entry);
     }
 
-    static void finish_empty(const FileWork& work) {
-      if (work.entry->size_bytes != 0) {
-        throw base::Error(base::ErrorKind::kDamaged,
-                          fmt::format("{} has a size and no content", work.entry->path));
-      }
-    }
-
     repository::ChunkReader reader_;
     std::vector<FileWork>& works_;
     Ownership ownership_;
     std::size_t at_ = 0;
-    std::size_t piece_ = 0;
+    std::size_t stretch_ = 0;
   };
 
   base::Guarded<State> state_;
@@ -145,69 +141,96 @@ class StretchSource {
 class Worker {
  public:
   Worker(const Context& context, const repository::Index& index, base::Progress& progress)
-      : reader_(context, index), progress_(progress), buffer_(kLargestChunk) {}
+      : reader_(context, index),
+        progress_(progress),
+        buffer_(kBufferBytes),
+        chunk_(kLargestChunk) {}
 
-  void run(StretchSource& source, const std::stop_token& stop) {
-    while (const std::optional<Stretch> stretch = source.next()) {
+  void run(TaskSource& source, const std::stop_token& stop) {
+    while (const std::optional<Task> task = source.next()) {
       base::throw_if_stopped(stop);
-      base::with_context([&] { return "while restoring " + stretch->work->entry->path; },
-                         [&] { write_stretch(*stretch); });
+      FileWork& work = *task->work;
+      base::with_context([&] { return "while restoring " + work.entry->path; },
+                         [&] { write_stretch(work, *task->stretch); });
+      progress_.advance(task->stretch->length);
+      if (work.unfinished.fetch_sub(1) == 1) finish(work);
     }
   }
 
  private:
-  void write_stretch(const Stretch& stretch) {
-    FileWork& work = *stretch.work;
-    order_.clear();
-    for (std::size_t i = stretch.first; i < stretch.last; ++i) order_.push_back(&work.pieces[i]);
-    // By chunk, so that each is unpacked once; chunks in the order in which the file names them
-    // first.
-    std::stable_sort(order_.begin(), order_.end(), [](const Piece* a, const Piece* b) {
-      return a->extent.chunk < b->extent.chunk;
-    });
-    const base::UniqueFd fd = open_target(work);
-    const repository::ChunkId* loaded = nullptr;
-    std::size_t length = 0;
-    for (Piece* piece : order_) {
-      const Extent& extent = piece->extent;
-      if (extent.chunk.is_zero_range()) {
-        piece->crc = crc32c_of_zeros(extent.length_bytes);  // the file is a hole there already
-      } else {
-        if (loaded == nullptr || *loaded != extent.chunk) {
-          length = reader_.read(extent.chunk, buffer_.span());
-          loaded = &extent.chunk;
-        }
-        write_piece(work, fd.get(), *piece, length);
-      }
-      progress_.advance(extent.length_bytes);
-    }
-    const std::size_t done = stretch.last - stretch.first;
-    if (work.unfinished.fetch_sub(done) == done) finish(work);
+  void write_stretch(const FileWork& work, Stretch& stretch) {
+    assemble(stretch);
+    const base::ByteView bytes(buffer_.data(), stretch.length);
+    stretch.crc = crc32c(0, bytes);
+    base::write_at(open_target(work).get(), stretch.offset, bytes, work.target);
+    stretch.extents = {};
   }
 
-  base::UniqueFd open_target(FileWork& work) const {
+  // Puts the stretch together in the buffer. A chunk of which several extents take a part is
+  // unpacked once, with the first of them.
+  void assemble(const Stretch& stretch) {
+    places_.clear();
+    order_.clear();
+    std::size_t place = 0;
+    for (const Extent& extent : stretch.extents) {
+      const std::size_t rank = places_.try_emplace(extent.chunk, order_.size()).first->second;
+      order_.push_back({rank, place, &extent});
+      place += extent.length_bytes;
+    }
+    std::stable_sort(order_.begin(), order_.end(),
+                     [](const Part& a, const Part& b) { return a.rank < b.rank; });
+    for (std::size_t first = 0; first < order_.size();) {
+      std::size_t last = first + 1;
+      while (last < order_.size() && order_[last].rank == order_[first].rank) ++last;
+      unpack(std::span(order_).subspan(first, last - first));
+      first = last;
+    }
+  }
+
+  struct Part {
+    std::size_t rank = 0;   // of its chunk: in the order in which the stretch names them first
+    std::size_t place = 0;  // in the buffer
+    const Extent* extent = nullptr;
+  };
+
+  // The parts of one chunk.
+  void unpack(std::span<const Part> parts) {
+    const Extent& first = *parts.front().extent;
+    if (first.chunk.is_zero_range()) {
+      for (const Part& part : parts) {
+        std::fill_n(buffer_.data() + part.place, part.extent->length_bytes, std::uint8_t{0});
+      }
+      return;
+    }
+    const std::size_t length = reader_.length(first.chunk);
+    for (const Part& part : parts) {
+      if (part.extent->chunk_offset + part.extent->length_bytes > length) {
+        throw base::Error(base::ErrorKind::kDamaged, "an extent reaches beyond its chunk");
+      }
+    }
+    if (parts.size() == 1 && first.length_bytes == length) {
+      reader_.read(first.chunk, buffer_.span().subspan(parts.front().place));
+      return;
+    }
+    reader_.read(first.chunk, chunk_.span());
+    for (const Part& part : parts) {
+      std::copy_n(chunk_.data() + part.extent->chunk_offset, part.extent->length_bytes,
+                  buffer_.data() + part.place);
+    }
+  }
+
+  base::UniqueFd open_target(const FileWork& work) const {
     if (work.direct) {
       const int fd = ::open(work.target.c_str(), O_WRONLY | O_CLOEXEC | O_DIRECT);
-      if (fd >= 0) return base::UniqueFd(fd);
+      if (fd >= 0) return base::UniqueFd(fd);  // else a file system without it
     }
     return base::open_file(work.target, O_WRONLY);
   }
 
-  void write_piece(const FileWork& work, int fd, Piece& piece, std::size_t chunk_length) {
-    const Extent& extent = piece.extent;
-    if (extent.chunk_offset + extent.length_bytes > chunk_length) {
-      throw base::Error(base::ErrorKind::kDamaged, "an extent reaches beyond its chunk");
-    }
-    const base::ByteView bytes(buffer_.data() + extent.chunk_offset, extent.length_bytes);
-    piece.crc = crc32c(0, bytes);
-    base::write_at(fd, piece.offset, bytes, work.target);
-  }
-
   static void finish(FileWork& work) {
-    for (const Piece& piece : work.pieces) {
-      work.crc = crc32c_combine(work.crc, piece.crc, piece.extent.length_bytes);
+    for (const Stretch& stretch : work.stretches) {
+      work.crc = crc32c_combine(work.crc, stretch.crc, stretch.length);
     }
-    work.pieces = {};
     const auto since_epoch = work.entry->modified.time_since_epoch();
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
     const timespec modified{static_cast<time_t>(seconds.count()),
@@ -219,7 +242,9 @@ class Worker {
   repository::ChunkReader reader_;
   base::Progress& progress_;
   base::AlignedBuffer buffer_;
-  std::vector<Piece*> order_;
+  base::AlignedBuffer chunk_;
+  std::unordered_map<repository::ChunkId, std::size_t> places_;
+  std::vector<Part> order_;
 };
 
 }  // namespace
@@ -244,7 +269,7 @@ std::vector<ManifestFile> restore_files(const Context& context, const repository
     works[i].entry = &files[i];
     works[i].target = target_of(files[i]);
   }
-  StretchSource source(context, index, works);
+  TaskSource source(context, index, works);
   base::WorkerGroup group(stop);
   for (int i = 0; i < workers; ++i) {
     group.start(

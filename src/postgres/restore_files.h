@@ -24,8 +24,8 @@ class Ownership {
 using TargetOf = std::function<std::filesystem::path(const repository::FileEntry&)>;
 
 // Creates every file of `files` (regular ones; they must not exist) and fills it. Each worker takes
-// stretches of 8 MiB and unpacks each chunk in it once. Returns what the manifest says of each.
-// Nothing is fsynced yet.
+// stretches of some 4 MiB, puts each together in memory and writes it at once. Returns what the
+// manifest says of each. Nothing is fsynced yet.
 std::vector<ManifestFile> restore_files(const repository::Context& context,
                                         const repository::Index& index,
                                         const std::vector<repository::FileEntry>& files,

@@ -28,7 +28,8 @@ constexpr int kMaxListings = 50;  // two are the rule
   const std::string message = fmt::format("locked by a {}{}: {} (process {} on {}), since {}",
                                           other.kind, scope, other.command, other.process.pid,
                                           other.process.host, base::format_time(other.taken));
-  const bool here = other.process.host == self.host && other.process.boot_id == self.boot_id;
+  const bool here = other.process.host == self.host && other.process.boot_id == self.boot_id &&
+                    other.process.pid_namespace == self.pid_namespace;
   throw Error(ErrorKind::kLocked, message,
               here ? "Wait until it has ended."
                    : fmt::format("Wait until it has ended. Should it be gone: its lock expires 30 "

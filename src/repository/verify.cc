@@ -74,6 +74,9 @@ class Verification {
   void check_log(const std::string& name, const std::vector<std::string>& backups);
   void check_index_objects();
   void blame_indexes(const BackupNeeds& needs);
+  std::set<std::uint32_t> adopted_packs_of(const BackupNeeds& needs) const;
+  std::set<std::string> indexes_lost_to(const BackupNeeds& needs,
+                                        const std::set<std::uint32_t>& adopted) const;
   std::set<std::string> unusable_indexes(const std::vector<IndexId>& ids) const;
   std::set<std::string> unusable_indexes_of_all_backups() const;
   std::set<std::string> packs_that_cannot_be_adopted() const;
@@ -124,7 +127,8 @@ void Verification::check_format() {
       findings_.add("format", "", "does not authenticate");
     }
   } catch (const base::Error& error) {
-    if (!is_damage(error)) throw;
+    // The repository was opened, so a version that this program does not know is damage too.
+    if (!is_damage(error) && error.kind() != base::ErrorKind::kFailed) throw;
     findings_.add("format", "", error.what());
   }
 }
@@ -133,10 +137,12 @@ void Verification::check_key_slots() {
   std::vector<std::string> damaged;
   const std::vector<KeySlot> slots = list_key_slots(context_.storage, &damaged);
   checked_ += slots.size() + damaged.size();
+  if (findings_.has("format")) return;  // which tells whose slots they are
   for (const std::string& name : damaged) {
     findings_.add(name, "", "is no key slot of this repository, or was written to");
   }
-  if (std::none_of(slots.begin(), slots.end(), [](const KeySlot& slot) { return slot.full; })) {
+  if (damaged.empty() &&
+      std::none_of(slots.begin(), slots.end(), [](const KeySlot& slot) { return slot.full; })) {
     findings_.add("keys/", "", "no key slot with full rights is left");
   }
 }
@@ -279,21 +285,41 @@ void Verification::check_index_objects() {
   }
 }
 
-// A finished backup needs no pack that no index object names. Where one does, an index object is
-// lost: one that its own run put if that is so, else one of an earlier run.
-void Verification::blame_indexes(const BackupNeeds& needs) {
-  std::vector<std::uint32_t> adopted;
+std::set<std::uint32_t> Verification::adopted_packs_of(const BackupNeeds& needs) const {
+  std::set<std::uint32_t> packs;
   for (const PackTask& task : packs_) {
     if (index_.is_adopted(task.pack) &&
         std::any_of(task.slots.begin(), task.slots.end(),
                     [&](std::uint32_t slot) { return needs.needs(slot); })) {
-      adopted.push_back(task.pack);
+      packs.insert(task.pack);
     }
   }
-  if (adopted.empty() && needs.lost_chunks == 0) return;
+  return packs;
+}
 
-  std::set<std::string> objects = unusable_indexes(needs.record->indexes);
-  if (objects.empty()) objects = unusable_indexes_of_all_backups();
+// The index objects that named what `needs` found by adoption: those that its own run put, if any
+// of them is unusable; else those of a backup that shares such a pack; else any.
+std::set<std::string> Verification::indexes_lost_to(const BackupNeeds& needs,
+                                                    const std::set<std::uint32_t>& adopted) const {
+  std::set<std::string> names = unusable_indexes(needs.record->indexes);
+  if (!names.empty()) return names;
+  for (const BackupNeeds& other : backups_) {
+    if (!other.record) continue;
+    const std::set<std::uint32_t> theirs = adopted_packs_of(other);
+    if (std::any_of(theirs.begin(), theirs.end(),
+                    [&](std::uint32_t pack) { return adopted.contains(pack); })) {
+      names.merge(unusable_indexes(other.record->indexes));
+    }
+  }
+  return names.empty() ? unusable_indexes_of_all_backups() : names;
+}
+
+// A finished backup needs no pack that no index object names. Where one does, an index object is
+// lost.
+void Verification::blame_indexes(const BackupNeeds& needs) {
+  const std::set<std::uint32_t> adopted = adopted_packs_of(needs);
+  if (adopted.empty() && needs.lost_chunks == 0) return;
+  const std::set<std::string> objects = indexes_lost_to(needs, adopted);
   const std::string consequence =
       needs.lost_chunks == 0
           ? "the packs' own directories make up for it: the backup can be restored, and the next "

@@ -50,7 +50,9 @@ void put_verify_report(const Context& context, const VerifyOptions& options,
                                {"checked", report.checked},
                                {"damaged", std::move(damaged)}};
   const std::string name = std::string(kPrefix) + ReportId::make(context.random).hex();
-  put_metadata(context, name, MetadataKind::kReport, base::as_bytes(body.dump()));
+  // A problem may quote a name that is not UTF-8.
+  put_metadata(context, name, MetadataKind::kReport,
+               base::as_bytes(body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
 }
 
 std::map<std::string, base::Time> verified_times(const Context& context) {

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "postgres/backup.h"
 #include "postgres/check.h"
-#include "postgres/connection.h"
 #include "postgres/recovery_window.h"
 #include "postgres/restore.h"
 #include "postgres/restore_plan.h"
@@ -155,34 +154,10 @@ class PostgresComponent final : public Component {
                               pass_on);
     } catch (const Error& error) {
       report({Verdict::kBad, "cluster", error.what(), error.hint(), config_.name});
-      return;
     }
-    if (context != nullptr) check_clock(context->clock, report);
   }
 
  private:
-  // Recovery targets are compared with the server's clock, backups carry ours.
-  void check_clock(const base::Clock& clock, const Findings& report) const {
-    constexpr std::chrono::seconds kTolerance{5};
-    try {
-      postgres::Connection connection(config_.connection);
-      const std::string microseconds = connection.value(
-          "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text");
-      const base::Time server{base::Duration(std::stoll(microseconds))};
-      const base::Duration difference = std::chrono::abs(server - clock.now());
-      const std::string detail = fmt::format("the server's and this machine's differ by {}",
-                                             base::format_duration(difference));
-      if (difference <= kTolerance) {
-        report({Verdict::kGood, "clock of the server", detail, {}, config_.name});
-      } else {
-        report({Verdict::kAttention, "clock of the server", detail,
-                "keep both clocks right (NTP): --at counts by the server's", config_.name});
-      }
-    } catch (const std::exception&) {
-      // That the server does not answer has been reported already.
-    }
-  }
-
   ComponentConfig config_;
 };
 

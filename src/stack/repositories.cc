@@ -48,6 +48,22 @@ Error no_repository(const RepositoryConfig& config) {
           "see whether it is mounted, or create it with `holdfast init`"};
 }
 
+// More than what an init that was interrupted leaves.
+bool holds_data(storage::Storage& storage) {
+  bool found = false;
+  for (const std::string_view prefix : {"packs/", "backups/", "wal/"}) {
+    storage.list(prefix, [&](const storage::ObjectInfo&) { found = true; });
+    if (found) return true;
+  }
+  return false;
+}
+
+Error missing_format(const RepositoryConfig& config) {
+  return {ErrorKind::kDamaged,
+          fmt::format("the object format is missing from {}, which holds backups", config.url),
+          "put it back from a copy of the repository"};
+}
+
 }  // namespace
 
 crypto::SecretText read_secret(const SecretSource& source) {
@@ -135,7 +151,10 @@ std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& 
                               // or init has not run, the key is not what the user must look at.
                               if (!is_there(config)) throw no_repository(config);
                               auto storage = open_storage(config);
-                              if (!repository::exists(*storage)) throw no_repository(config);
+                              if (!repository::exists(*storage)) {
+                                if (holds_data(*storage)) throw missing_format(config);
+                                throw no_repository(config);
+                              }
                               return repository::Repository::open(std::move(storage),
                                                                   read_credential(config), clock,
                                                                   random, config.compression);

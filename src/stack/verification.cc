@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "repository/log_object.h"
 #include "stack/component.h"
+#include "stack/repositories.h"
 
 namespace holdfast::stack {
 namespace {
@@ -114,6 +115,18 @@ bool names(const repository::VerifyReport& report, const std::string& object) {
 }
 
 }  // namespace
+
+std::vector<repository::Damage> damage_at_opening(const RepositoryConfig& config,
+                                                  const Error& error) {
+  std::vector<std::string> slots;
+  const auto storage = open_storage(config);
+  const auto readable = repository::list_key_slots(*storage, &slots);
+  std::vector<repository::Damage> damaged;
+  for (const std::string& slot : slots) damaged.push_back({slot, "", "this key slot is damaged"});
+  const bool format = !readable.empty();  // a slot that can be read leaves no other suspect
+  if (format || damaged.empty()) damaged.push_back({"format", "", error.what()});
+  return damaged;
+}
 
 Verification verify_backups(const repository::Repository& repository,
                             const VerificationOptions& options, base::Progress& progress,

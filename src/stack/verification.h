@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "repository/verify.h"
+#include "stack/config.h"
 
 namespace holdfast::stack {
 
@@ -28,5 +30,10 @@ struct Verification {
 Verification verify_backups(const repository::Repository& repository,
                             const VerificationOptions& options, base::Progress& progress,
                             std::stop_token stop);
+
+// What a repository that does not even open (kDamaged) has to show: its damaged key slots, or
+// `format`.
+std::vector<repository::Damage> damage_at_opening(const RepositoryConfig& config,
+                                                  const base::Error& error);
 
 }  // namespace holdfast::stack

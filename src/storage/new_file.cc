@@ -73,8 +73,9 @@ void NewFile::write(base::ByteView content) {
   const bool large = content.size() >= direct_from_bytes_;
   const bool aligned =
       reinterpret_cast<std::uintptr_t>(content.data()) % base::AlignedBuffer::kAlignment == 0;
-  if (large) reserve(content.size());
   bool direct = large && aligned && set_direct(true);
+  // Not for direct writes: each would then wait for its extent to be marked as written.
+  if (large && !direct) reserve(content.size());
   for (std::size_t done = 0; done < content.size();) {
     std::size_t piece = std::min(content.size() - done, kPieceBytes);
     if (direct && piece < base::AlignedBuffer::kAlignment) direct = set_direct(false);

@@ -8,9 +8,11 @@ pgbench -i -s 5 -q >/dev/null 2>&1
 fill documents 20
 sql "create index on documents (text); create extension amcheck"
 
-expect 0 holdfast check
+expect 3 holdfast check
+says "there is no backup yet"
 before=$(fingerprint)
 backup
+expect 0 holdfast check
 pgbench -n -c 2 -t 500 >/dev/null 2>&1
 after=$(fingerprint)
 [[ $before != "$after" ]] || fail "the load changed nothing"

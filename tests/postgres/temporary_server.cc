@@ -2,18 +2,23 @@
 
 #include <fmt/format.h>
 #include <pwd.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 
 namespace holdfast::postgres {
 namespace {
 
-// Where the server's programs are; empty if that cannot be found out.
+// Where the server's programs are: HOLDFAST_POSTGRES_BIN (to judge by another version than the
+// installed one), or as pg_config says. Empty if that cannot be found out.
 std::filesystem::path program_directory() {
+  if (const char* chosen = std::getenv("HOLDFAST_POSTGRES_BIN")) {
+    return chosen;
+  }
   const base::ProcessResult result = base::run_process({.argv = {"pg_config", "--bindir"}});
   return result.exit_status == 0 ? result.out.substr(0, result.out.find('\n')) : "";
 }
@@ -59,8 +64,8 @@ TemporaryServer::TemporaryServer(std::vector<std::string> initdb_options) {
 
 TemporaryServer::~TemporaryServer() {
   try {
-    if (!running_.empty()) {
-      try_run("pg_ctl", {"-D", running_, "-m", "immediate", "-w", "stop"});
+    if (running_) {
+      try_run("pg_ctl", {"-D", data(), "-m", "immediate", "-w", "stop"});
     }
     std::filesystem::remove_all(directory_);
   } catch (const std::exception& error) {
@@ -68,20 +73,17 @@ TemporaryServer::~TemporaryServer() {
   }
 }
 
-void TemporaryServer::start(const std::string& settings) { start_at(data(), settings); }
-
-void TemporaryServer::start_at(const std::filesystem::path& data_directory,
-                               const std::string& settings) {
-  std::ofstream(data_directory / "postgresql.auto.conf", std::ios::app)
+void TemporaryServer::start(const std::string& settings) {
+  std::ofstream(data() / "postgresql.auto.conf", std::ios::app)
       << settings << "listen_addresses = ''\nunix_socket_directories = '" << directory_.native()
       << "'\nfsync = off\nlog_timezone = 'UTC'\ntimezone = 'UTC'\n";
-  running_ = data_directory;
-  run("pg_ctl", {"-D", data_directory, "-w", "-l", directory_ / "log", "start"});
+  running_ = true;
+  run("pg_ctl", {"-D", data(), "-w", "-l", directory_ / "log", "start"});
 }
 
 void TemporaryServer::stop() {
-  run("pg_ctl", {"-D", running_, "-m", "fast", "-w", "stop"});
-  running_.clear();
+  run("pg_ctl", {"-D", data(), "-m", "fast", "-w", "stop"});
+  running_ = false;
 }
 
 std::string TemporaryServer::sql(const std::string& statements) {

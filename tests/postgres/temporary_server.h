@@ -4,7 +4,6 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +27,6 @@ class TemporaryServer {
   std::filesystem::path wal() const { return data() / "pg_wal"; }
 
   void start(const std::string& settings = {});  // lines for postgresql.auto.conf
-  // The same for another data directory in directory(), in place of the one that ran.
-  void start_at(const std::filesystem::path& data_directory, const std::string& settings);
   void stop();
   std::string sql(const std::string& statements);  // its output, unaligned, without headers
 
@@ -41,7 +38,7 @@ class TemporaryServer {
 
  private:
   std::filesystem::path directory_;
-  std::filesystem::path running_;  // the data directory in use; empty: none
+  bool running_ = false;
 };
 
 }  // namespace holdfast::postgres

@@ -35,8 +35,15 @@ std::map<std::uint64_t, Expected> read_waldump(const std::string& text) {
       continue;
     }
     Expected& segment = segments[segment_number(*lsn, kSize)];
-    if (kSize - *lsn % kSize >= 24) {  // its header fits
+    const std::size_t inside = kSize - *lsn % kSize;
+    if (inside >= 24) {  // its header fits
       segment.last_record = *lsn;
+    }
+    // Header, data header (long where there are more than 255 bytes of data), time.
+    const std::size_t size =
+        std::stoul(line.substr(line.find('/', line.find("(rec/tot):") + 9) + 1));
+    if (inside < 24U + (size > 24 + 2 + 255 ? 5 : 2) + 8) {
+      continue;
     }
     for (const std::string name : {"COMMIT ", "ABORT ", "COMMIT_PREPARED ", "ABORT_PREPARED "}) {
       const std::size_t at = line.find("desc: " + name);

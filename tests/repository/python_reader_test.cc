@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
-#include "sample.h"
+#include "golden_sample.h"
 #include "storage/damage.h"
 #include "storage/directory.h"
 #include "storage/temporary_directory.h"

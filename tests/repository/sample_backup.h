@@ -84,8 +84,8 @@ inline FileEntry store_sample_file(const std::string& path, const base::Bytes& c
 }
 
 // Gives the backup's id: test-20240117T1200NNZ, where NN is `number`.
-inline std::string take_sample_backup(const Context& context, int number,
-                                      const SampleFiles& files) {
+inline std::string take_sample_backup(const Context& context, int number, const SampleFiles& files,
+                                      std::size_t pack_size_bytes = 64 * 1024) {
   BackupRecord record;
   record.summary.started = context.clock.now() + std::chrono::seconds(number);
   record.summary.id = make_backup_id("test", record.summary.started);
@@ -95,7 +95,7 @@ inline std::string take_sample_backup(const Context& context, int number,
   record.summary.finished = record.summary.started;
 
   const Index index = Index::load(context);
-  ChunkStore store(context, index, {.upload_threads = 2, .pack_size_bytes = 64 * 1024});
+  ChunkStore store(context, index, {.upload_threads = 2, .pack_size_bytes = pack_size_bytes});
   const auto writer = store.new_writer();
   std::vector<FileEntry> entries;
   for (const auto& [path, content] : files) {
