@@ -21,7 +21,7 @@ namespace holdfast {
 namespace {
 
 constexpr std::uint32_t kPageSize = 8192;
-constexpr std::size_t kChunkSize = 64 * kPageSize;
+constexpr std::size_t kChunkSize = 128 * kPageSize;
 constexpr std::size_t kMiB = 1024 * 1024;
 
 struct Keys {

@@ -166,6 +166,39 @@ def unpack(codec, data, length, limit, what):
     return plain
 
 
+def unpack_pages(data, length, limit, what):
+    """The plain bytes of codec 2: zstd over pages that were rearranged."""
+    if not data or not 9 <= data[0] <= 16 or length % (1 << data[0]):
+        raise Damaged(f"{what} has an impossible page size")
+    return restore_pages(unpack(1, data[1:], length, limit, what), 1 << data[0])
+
+
+def restore_pages(rearranged, size):
+    plain = bytearray(len(rearranged))
+    count = len(plain) // size
+    for k in range(24):
+        plain[k::size] = rearranged[k * count : (k + 1) * count]
+    for page in range(0, len(plain), size):
+        body = rearranged[24 * count + page // size * (size - 24) :][: size - 24]
+        plain[page + 24 : page + size] = body
+        # These keep their places: pd_lower, pd_upper, pd_special, and the first line pointer.
+        lower, upper, special = (u16_at(plain, page + at) for at in (12, 14, 16))
+        stride = (u16_at(plain, page + 26) // 2 + 7) // 8 * 8
+        if not (28 <= lower <= upper < special < size and 8 <= stride <= 64):
+            continue
+        if (special - upper) % stride:
+            continue
+        tuples = (special - upper) // stride
+        for k in range(stride):
+            column = body[upper - 24 + k * tuples :][:tuples]
+            plain[page + upper + k : page + special : stride] = column
+    return bytes(plain)
+
+
+def u16_at(data, at):
+    return int.from_bytes(data[at : at + 2], "little")
+
+
 # ---- Keys
 
 
@@ -410,6 +443,8 @@ class Repository:
             sealed = file.read(stored)
         associated = self.id + pack + chunk_id + bytes([codec]) + u32(length)
         text = gcm_open(key, counter_nonce(number), associated, sealed, what)
+        if codec == 2:
+            return unpack_pages(text, length, 4 * MIB, what)
         return unpack(codec, text, length, 4 * MIB, what)
 
     # -- files

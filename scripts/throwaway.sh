@@ -18,6 +18,7 @@ make_work() {
   export PGHOST=$work/run
   mkdir "$work/run"
   ((EUID != 0)) || chown -R postgres: "$work"
+  server_user+=("HOME=$work")
   if ! as_server test -x "$program"; then # in root's home directory, say
     install -m 755 "$program" "$work/holdfast"
     program=$work/holdfast
@@ -42,13 +43,11 @@ remove_work() {
   rm -rf "$work"
 }
 
-as_server() {
-  if ((EUID == 0)); then
-    setpriv --reuid postgres --regid postgres --init-groups env HOME="$work" "$@"
-  else
-    "$@"
-  fi
-}
+# What comes before a command that runs as the servers' user. These replace themselves by the command:
+# `"${server_user[@]}" COMMAND &` has its process id in $!, which a function in the background has not.
+server_user=(env)
+((EUID != 0)) || server_user=(setpriv --reuid postgres --regid postgres --init-groups env)
+as_server() { "${server_user[@]}" "$@"; }
 
 pg_bin() { # pg_bin VERSION: where its programs are
   local own=$work/postgresql-$1/usr/lib/postgresql/$1/bin # as scripts/fetch_postgres leaves them

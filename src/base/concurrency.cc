@@ -41,6 +41,14 @@ void WorkerGroup::join() {
   }
 }
 
+void wait_until(std::chrono::steady_clock::time_point moment, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any nothing;
+  std::unique_lock lock(mutex);
+  nothing.wait_until(lock, stop, moment, [&] { return stop.stop_requested(); });
+  throw_if_stopped(stop);
+}
+
 void throw_if_stopped(const std::stop_token& stop) {
   if (stop.stop_requested()) throw Error(ErrorKind::kInterrupted, "interrupted");
 }

@@ -1,6 +1,7 @@
 // The few tools by which threads meet. Nothing else in the project takes a mutex.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -104,6 +105,9 @@ class WorkerGroup {
   Guarded<std::exception_ptr> first_failure_;
   std::vector<std::jthread> threads_;
 };
+
+// Throws Error(kInterrupted) as soon as a stop is asked for.
+void wait_until(std::chrono::steady_clock::time_point moment, const std::stop_token& stop);
 
 // Throws Error(kInterrupted) if a stop was asked for.
 void throw_if_stopped(const std::stop_token& stop);

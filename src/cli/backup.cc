@@ -6,6 +6,7 @@
 
 #include "base/concurrency.h"
 #include "base/error.h"
+#include "base/priority.h"
 #include "cli/backup_view.h"
 #include "cli/commands.h"
 #include "cli/error_json.h"
@@ -25,6 +26,9 @@ class BackupRun {
 
   int run() {
     choose();
+    if (session_.config().limits.low_priority && !base::lower_priority()) {
+      session_.note("the system does not let this run at a lower priority");
+    }
     session_.repository();  // where it does not open, nothing else is worth trying
     for (const std::string& name : components_) {
       if (!back_up(name)) break;
@@ -51,6 +55,7 @@ class BackupRun {
     options_.kind = arguments.value("--kind").value_or(kind);
     options_.accept_new_system = arguments.has("--accept-new-system");
     options_.workers = session_.workers();
+    options_.rate_bytes = session_.config().limits.rate_bytes;
     if (components_.empty()) {
       for (const auto& component : session_.config().components) {
         components_.push_back(component.name);

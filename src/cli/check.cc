@@ -78,7 +78,7 @@ class CheckRun {
     const stack::Config& config = session_.config();
     take({Verdict::kGood,
           "configuration",
-          fmt::format("{} ({} components, {} repositories)", config.file.string(),
+          fmt::format("{} (components: {}, repositories: {})", config.file.string(),
                       config.components.size(), config.repositories.size()),
           {},
           {}});

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 void print_field(Session& session, std::string_view name, const std::string& value) {
-  session.print(fmt::format("{:<18}{}", name, value));
+  session.print(fmt::format("{:<20}{}", name, value));
 }
 
 std::string scalar_text(const json& value) {

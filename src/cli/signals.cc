@@ -38,6 +38,11 @@ void handle(int number, void (*handler)(int)) {
   ::sigaction(number, &action, nullptr);
 }
 
+bool is_ignored(int number) {
+  struct sigaction action {};
+  return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 StopOnSignal::StopOnSignal() {
@@ -46,7 +51,8 @@ StopOnSignal::StopOnSignal() {
   read_end_ = base::UniqueFd(ends[0]);
   write_end_ = base::UniqueFd(ends[1]);
   signal_pipe.store(write_end_.get());
-  handle(SIGINT, on_signal);
+  // A shell starts background jobs with SIGINT ignored: Ctrl-C is not meant for them.
+  if (!is_ignored(SIGINT)) handle(SIGINT, on_signal);
   handle(SIGTERM, on_signal);
   handle(SIGPIPE, do_nothing);  // a reader that has gone is an error of the write
   thread_ = std::jthread([this] { run(); });

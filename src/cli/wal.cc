@@ -14,6 +14,7 @@
 #include "postgres/backup_details.h"
 #include "postgres/control_file.h"
 #include "postgres/wal_archive.h"
+#include "stack/archiving_key.h"
 
 namespace holdfast::cli {
 namespace {
@@ -83,7 +84,9 @@ int run_wal_push(Session& session) {
   const std::string& path = session.arguments().positional.front();
   const int threads =
       static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads));
-  const auto result = postgres::push_wal(session.repository().context(), path, threads);
+  const auto repository = stack::open_repository_for_archiving(session.repository_config(),
+                                                               session.clock(), session.random());
+  const auto result = postgres::push_wal(repository->context(), path, threads);
   const bool archived = result == postgres::WalPush::kArchived;
   if (session.verbose()) {
     session.note(fmt::format("{}: {}", path, archived ? "archived" : "is archived already"));

@@ -12,6 +12,7 @@
 #include "postgres/backup_session.h"
 #include "postgres/backup_wal.h"
 #include "postgres/cluster_reader.h"
+#include "postgres/control_file.h"
 #include "repository/lock.h"
 
 namespace holdfast::postgres {
@@ -68,16 +69,16 @@ std::string free_backup_id(const Context& context, const std::string& component,
   }
 }
 
-// The server rewrites it in place: read until two readings agree.
+// The server rewrites it in place: read until a reading is not torn.
 base::Bytes read_control_file(const ClusterInfo& cluster) {
+  constexpr int kReadings = 100;
   const fs::path path = fs::path(cluster.data_directory) / "global" / "pg_control";
-  base::Bytes content = base::read_file(path, kControlFileSize * 2);
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    base::Bytes again = base::read_file(path, kControlFileSize * 2);
-    if (again == content) return content;
-    content = std::move(again);
+  for (int reading = 0; reading < kReadings; ++reading) {
+    base::Bytes content = base::read_file(path, kControlFileSize * 2);
+    if (is_control_file_whole(content)) return content;
   }
-  throw Error(ErrorKind::kFailed, "global/pg_control keeps changing while it is read");
+  throw Error(ErrorKind::kFailed, "the checksum of global/pg_control is wrong",
+              "the server will not start again from it: look into the server's log");
 }
 
 FileEntry store_control_file(const ClusterInfo& cluster, repository::ChunkStore::Writer& writer) {
@@ -172,7 +173,9 @@ class BackupRun {
     std::uint64_t total = 0;
     for (const ClusterFile& file : listing.files) total += file.size_bytes;
     progress_.phase("reading", total);
-    return store_cluster_files(cluster_, listing.files, store, request_.workers, progress_, stop_);
+    base::Throttle throttle(request_.rate_bytes);
+    return store_cluster_files(cluster_, listing.files, store, {request_.workers, throttle},
+                               progress_, stop_);
   }
 
   void archive_wal(const BackupStart& start, const BackupStop& stop) {
@@ -257,7 +260,11 @@ BackupSummary take_backup(const Context& context, const BackupRequest& request,
   lock_request.exclusive_in_scope = true;
   lock_request.command = "holdfast backup " + request.component;
   const std::unique_ptr<repository::Lock> lock = repository::Lock::take(context, lock_request);
-  return BackupRun(context, request, progress, std::move(stop)).run();
+  BackupSummary summary = BackupRun(context, request, progress, std::move(stop)).run();
+  if (const std::string problem = lock->problem(); !problem.empty()) {
+    summary.warnings.push_back("the lock could not be kept alive: " + problem);
+  }
+  return summary;
 }
 
 }  // namespace holdfast::postgres

@@ -16,6 +16,7 @@ struct BackupRequest {
   std::string job;         // empty: none
   std::string kind = "full";
   int workers = 2;
+  std::uint64_t rate_bytes = 0;    // a second, read from the data directory; 0: no limit
   bool accept_new_system = false;  // the component was another cluster (system identifier) before
 };
 

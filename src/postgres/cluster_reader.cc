@@ -24,7 +24,7 @@ using repository::ChunkId;
 using repository::FileEntry;
 using repository::FileType;
 
-constexpr std::uint32_t kChunkPages = 64;
+constexpr std::uint32_t kChunkPages = 128;
 constexpr std::size_t kPlainChunkBytes = 512 * 1024;
 constexpr std::uint64_t kStretchBytes = 4 * 1024 * 1024;
 // A page that the server is just writing is whole within milliseconds.
@@ -158,10 +158,12 @@ class StretchSource {
 class Worker {
  public:
   Worker(const ClusterInfo& cluster, repository::ChunkStore& store,
-         base::Guarded<std::vector<BadPage>>& bad_pages, base::Progress& progress)
+         base::Guarded<std::vector<BadPage>>& bad_pages, base::Throttle& throttle,
+         base::Progress& progress)
       : cluster_(cluster),
         writer_(store.new_writer()),
         bad_pages_(bad_pages),
+        throttle_(throttle),
         progress_(progress),
         buffer_(std::max<std::size_t>(kPlainChunkBytes,
                                       kChunkPages * std::size_t{cluster.block_size})) {}
@@ -169,6 +171,7 @@ class Worker {
   void run(StretchSource& source, const std::stop_token& stop) {
     while (const std::optional<Stretch> stretch = source.next()) {
       base::throw_if_stopped(stop);
+      throttle_.take(stretch->length, stop);
       FileWork& work = *stretch->work;
       base::with_context([&] { return fmt::format("while reading {}", work.file->path); },
                          [&] { read_stretch(*stretch); });
@@ -254,6 +257,7 @@ class Worker {
   const ClusterInfo& cluster_;
   std::unique_ptr<repository::ChunkStore::Writer> writer_;
   base::Guarded<std::vector<BadPage>>& bad_pages_;
+  base::Throttle& throttle_;
   base::Progress& progress_;
   base::AlignedBuffer buffer_;
   std::vector<std::uint32_t> suspects_;
@@ -264,7 +268,7 @@ class Worker {
 }  // namespace
 
 StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<ClusterFile>& files,
-                                repository::ChunkStore& store, int workers,
+                                repository::ChunkStore& store, const ReadingLimits& limits,
                                 base::Progress& progress, std::stop_token stop) {
   Names names;
   std::vector<FileWork> works(files.size());
@@ -275,9 +279,9 @@ StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<Cl
   StretchSource source(cluster, works);
   base::Guarded<std::vector<BadPage>> bad_pages;
   base::WorkerGroup group(stop);
-  for (int i = 0; i < workers; ++i) {
+  for (int i = 0; i < limits.workers; ++i) {
     group.start([&](std::stop_token stopped) {
-      Worker(cluster, store, bad_pages, progress).run(source, stopped);
+      Worker(cluster, store, bad_pages, limits.throttle, progress).run(source, stopped);
     });
   }
   group.join();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "base/throttle.h"
 #include "postgres/cluster_files.h"
 #include "repository/chunk_writer.h"
 
@@ -24,12 +25,17 @@ struct StoredFiles {
   std::uint64_t files = 0;
 };
 
-// Each of `workers` threads takes stretches of 4 MiB, checks the pages (a page whose checksum is
-// wrong is read again: the server may be writing it), and hands chunks of 64 pages to its writer. A
-// file that shrinks while it is read is stored as far as it went, one that vanishes is left out:
+struct ReadingLimits {
+  int workers = 2;
+  base::Throttle& throttle;  // for all of them together
+};
+
+// Each of the worker threads takes stretches of 4 MiB, checks the pages (a page whose checksum is
+// wrong is read again: the server may be writing it), and hands chunks of 128 pages to its writer.
+// A file that shrinks while it is read is stored as far as it went, one that vanishes is left out:
 // the WAL since the start of the backup says what became of it.
 StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<ClusterFile>& files,
-                                repository::ChunkStore& store, int workers,
+                                repository::ChunkStore& store, const ReadingLimits& limits,
                                 base::Progress& progress, std::stop_token stop);
 
 // One small file or text as an entry: pg_control, backup_label.

@@ -1,10 +1,10 @@
 #include "postgres/connection.h"
 
 #include <fmt/format.h>
-#include <libpq-fe.h>
 #include <poll.h>
 
 #include "base/error.h"
+#include "postgres/libpq.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -13,10 +13,10 @@ using base::Error;
 using base::ErrorKind;
 
 struct FinishConnection {
-  void operator()(PGconn* connection) const { PQfinish(connection); }
+  void operator()(PGconn* connection) const { libpq().finish(connection); }
 };
 struct ClearResult {
-  void operator()(PGresult* result) const { PQclear(result); }
+  void operator()(PGresult* result) const { libpq().clear(result); }
 };
 using ResultPtr = std::unique_ptr<PGresult, ClearResult>;
 
@@ -37,31 +37,31 @@ PGconn* connect(const std::string& conninfo, const std::string& database) {
   // empty value counts as not given.
   const char* keywords[] = {"dbname", "application_name", "options", "dbname", nullptr};
   const char* values[] = {conninfo.c_str(), "holdfast", kSessionOptions, database.c_str(), nullptr};
-  return PQconnectdbParams(keywords, values, /*expand_dbname=*/1);
+  return libpq().connectdbParams(keywords, values, /*expand_dbname=*/1);
 }
 
 void cancel(PGconn* connection) {
-  PGcancel* handle = PQgetCancel(connection);
+  PGcancel* handle = libpq().getCancel(connection);
   if (handle == nullptr) return;
   char problem[256];
-  PQcancel(handle, problem,
-           sizeof problem);  // the answer is of no use: the query ends or it does not
-  PQfreeCancel(handle);
+  libpq().cancel(handle, problem,
+                 sizeof problem);  // the answer is of no use: the query ends or it does not
+  libpq().freeCancel(handle);
 }
 
 // Waits for the result of the query that was sent, looking for a stop five times a second.
 ResultPtr wait_for_result(PGconn* connection, const std::stop_token& stop) {
-  while (PQisBusy(connection) != 0) {
+  while (libpq().isBusy(connection) != 0) {
     if (stop.stop_requested()) {
       cancel(connection);
       throw Error(ErrorKind::kInterrupted, "interrupted while PostgreSQL was at work");
     }
-    pollfd socket{PQsocket(connection), POLLIN, 0};
+    pollfd socket{libpq().socket(connection), POLLIN, 0};
     ::poll(&socket, 1, 200);
-    if (PQconsumeInput(connection) == 0) break;  // PQgetResult then tells why
+    if (libpq().consumeInput(connection) == 0) break;  // PQgetResult then tells why
   }
-  ResultPtr result(PQgetResult(connection));
-  while (PGresult* more = PQgetResult(connection)) PQclear(more);
+  ResultPtr result(libpq().getResult(connection));
+  while (PGresult* more = libpq().getResult(connection)) libpq().clear(more);
   return result;
 }
 
@@ -75,10 +75,10 @@ struct Connection::Impl {
 Connection::Connection(const std::string& conninfo, const std::string& database)
     : impl_(std::make_unique<Impl>()) {
   impl_->connection.reset(connect(conninfo, database));
-  if (PQstatus(impl_->connection.get()) != CONNECTION_OK) {
+  if (libpq().status(impl_->connection.get()) != CONNECTION_OK) {
     throw Error(ErrorKind::kUnavailable,
                 fmt::format("cannot connect to PostgreSQL: {}",
-                            trimmed(PQerrorMessage(impl_->connection.get()))),
+                            trimmed(libpq().errorMessage(impl_->connection.get()))),
                 "see that the server runs, and that the component's `connection` names its host "
                 "(or socket directory), port and a user who may connect");
   }
@@ -95,27 +95,27 @@ std::vector<Row> Connection::query(const std::string& sql,
   values.reserve(parameters.size());
   for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
   PGconn* connection = impl_->connection.get();
-  PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr,
-                    values.data(), nullptr, nullptr, 0);
+  libpq().sendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr,
+                          values.data(), nullptr, nullptr, 0);
   const ResultPtr result = wait_for_result(connection, impl_->stop);
-  const ExecStatusType status = PQresultStatus(result.get());
+  const ExecStatusType status = libpq().resultStatus(result.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-    const bool lost = PQstatus(connection) != CONNECTION_OK;
+    const bool lost = libpq().status(connection) != CONNECTION_OK;
     throw Error(
         lost ? ErrorKind::kUnavailable : ErrorKind::kFailed,
         fmt::format("{}: {}", lost ? "the connection to PostgreSQL was lost" : "PostgreSQL refused",
-                    trimmed(PQerrorMessage(connection))));
+                    trimmed(libpq().errorMessage(connection))));
   }
-  std::vector<Row> rows(static_cast<std::size_t>(PQntuples(result.get())));
+  std::vector<Row> rows(static_cast<std::size_t>(libpq().ntuples(result.get())));
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    for (int c = 0; c < PQnfields(result.get()); ++c) {
+    for (int c = 0; c < libpq().nfields(result.get()); ++c) {
       const int row = static_cast<int>(r);
-      if (PQgetisnull(result.get(), row, c) != 0) {
+      if (libpq().getisnull(result.get(), row, c) != 0) {
         rows[r].emplace_back(std::nullopt);
       } else {
         rows[r].emplace_back(
-            std::string(PQgetvalue(result.get(), row, c),
-                        static_cast<std::size_t>(PQgetlength(result.get(), row, c))));
+            std::string(libpq().getvalue(result.get(), row, c),
+                        static_cast<std::size_t>(libpq().getlength(result.get(), row, c))));
       }
     }
   }
@@ -130,10 +130,12 @@ std::string Connection::value(const std::string& sql, const std::vector<std::str
   return *rows[0][0];
 }
 
-int Connection::server_version_num() const { return PQserverVersion(impl_->connection.get()); }
+int Connection::server_version_num() const {
+  return libpq().serverVersion(impl_->connection.get());
+}
 
 bool Connection::is_local() const {
-  const char* host = PQhost(impl_->connection.get());
+  const char* host = libpq().host(impl_->connection.get());
   if (host == nullptr || host[0] == '/' || host[0] == '@' || host[0] == '\0') return true;
   const std::string name = host;
   return name == "localhost" || name == "::1" || name.starts_with("127.");

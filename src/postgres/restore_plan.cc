@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "postgres/backup_wal.h"
+#include "postgres/mark_search.h"
 #include "postgres/recovery_window.h"
 
 namespace holdfast::postgres {
@@ -38,11 +39,22 @@ std::string server_time(base::Time time) {
   return text + "+00";
 }
 
+std::uint32_t xid_of(const std::string& text) {
+  std::uint32_t xid = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), xid);
+  if (problem != std::errc{} || end != text.data() + text.size() || xid == 0) {
+    throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no transaction id", text));
+  }
+  return xid;
+}
+
 class Planner {
  public:
   Planner(const Context& context, const std::string& component, const RestoreTarget& target)
       : context_(context), component_(component) {
     plan_.target = target;
+    if (target.kind == Kind::kXid) search_.emplace(context, xid_of(target.text));
+    if (target.kind == Kind::kName) search_.emplace(context, target.text);
   }
 
   RestorePlan run() {
@@ -50,7 +62,7 @@ class Planner {
     plan_.record = repository::get_record(context_, choose_backup());
     plan_.details = details_of(plan_.record.summary);
     wal_ = &inventory(plan_.details.system_id);
-    const TimelineHistory history = choose_history(plan_.details);
+    const TimelineHistory history = choose_history(*wal_, plan_.details);
     plan_.target_timeline = history.timeline();
     const ReplayPath path(*wal_, plan_.details, history);
     require_backup_wal(path);
@@ -85,6 +97,13 @@ class Planner {
   std::string choose_backup() {
     const RestoreTarget& target = plan_.target;
     if (target.backup) return *target.backup;
+    if (search_) {
+      std::vector<SegmentName> gap;
+      if (const auto id = find_backup_before_mark(gap)) return *id;
+      plan_.details = details_of(backups_.back());
+      if (!gap.empty()) throw missing_wal(gap);
+      if (!search_->is_uncertain()) throw no_mark();
+    }
     for (auto backup = backups_.rbegin(); backup != backups_.rend(); ++backup) {
       if (is_before_target(details_of(*backup))) return backup->id;
     }
@@ -92,6 +111,22 @@ class Planner {
     throw Error(ErrorKind::kNotFound,
                 fmt::format("no backup of {} lies on timeline {}", component_, target.timeline),
                 "'holdfast wal list' shows the timelines");
+  }
+
+  // The newest backup that is followed by what the target names. Where none is, it may be in the
+  // WAL that is missing, of which `gap` then is the newest.
+  std::optional<std::string> find_backup_before_mark(std::vector<SegmentName>& gap) {
+    for (auto backup = backups_.rbegin(); backup != backups_.rend(); ++backup) {
+      const BackupDetails details = details_of(*backup);
+      if (!is_before_target(details)) continue;
+      const WalInventory& wal = inventory(details.system_id);
+      const TimelineHistory history = choose_history(wal, details);
+      const ReplayPath path(wal, details, history);
+      const std::optional<Lsn> lsn = search_->first_on(path, details);
+      if (lsn && *lsn >= details.stop_lsn) return backup->id;
+      if (gap.empty()) gap = path.gap();
+    }
+    return std::nullopt;
   }
 
   // Whether that backup can be brought forward to the target, on its timeline.
@@ -117,13 +152,13 @@ class Planner {
     return timeline;
   }
 
-  TimelineHistory choose_history(const BackupDetails& details) const {
-    if (plan_.target.timeline == "latest") return latest_history(*wal_, details);
+  TimelineHistory choose_history(const WalInventory& wal, const BackupDetails& details) const {
+    if (plan_.target.timeline == "latest") return latest_history(wal, details);
     const std::uint32_t timeline = numbered_timeline().value_or(details.timeline);
-    TimelineHistory history = history_of(*wal_, timeline);
+    TimelineHistory history = history_of(wal, timeline);
     if (!history.contains(details.timeline, details.stop_lsn)) {
-      const bool known = wal_->timelines.contains(timeline) &&
-                         (timeline == 1 || wal_->timelines.at(timeline).history);
+      const bool known =
+          wal.timelines.contains(timeline) && (timeline == 1 || wal.timelines.at(timeline).history);
       throw Error(ErrorKind::kNotFound,
                   fmt::format("{} (timeline {}, {}) cannot be brought to timeline {}: {}",
                               plan_.record.summary.id, details.timeline,
@@ -143,6 +178,25 @@ class Planner {
                  fmt::format("{} is outside of the recovery window of {}, which is {}", what,
                              component_, describe(recovery_window(context_, backups_))),
                  "'holdfast list' shows the backups and the window");
+  }
+
+  // "transaction 731".
+  std::string mark() const {
+    const RestoreTarget& target = plan_.target;
+    return target.kind == Kind::kXid ? "transaction " + target.text
+                                     : fmt::format("restore point \"{}\"", target.text);
+  }
+
+  Error no_mark() const {
+    return Error(
+        ErrorKind::kNotFound,
+        fmt::format("no {} that a backup of {} can be brought to is in the archived WAL; the "
+                    "recovery window is {}",
+                    mark(), component_, describe(recovery_window(context_, backups_))),
+        plan_.target.kind == Kind::kXid
+            ? "a transaction is found by its top-level number, once it has committed or aborted "
+              "and the WAL segment with its end has been archived"
+            : "it is found once the WAL segment that it stands in has been archived");
   }
 
   Error missing_wal(const std::vector<SegmentName>& missing) const {
@@ -182,9 +236,11 @@ class Planner {
         settle_lsn(path);
         return;
       case Kind::kXid:
+        settle_mark(path);
         plan_.settings.emplace_back("recovery_target_xid", plan_.target.text);
         return;
       case Kind::kName:
+        settle_mark(path);
         plan_.settings.emplace_back("recovery_target_name", plan_.target.text);
         return;
     }
@@ -242,6 +298,24 @@ class Planner {
     plan_.settings.emplace_back("recovery_target_lsn", format_lsn(lsn));
   }
 
+  void settle_mark(const ReplayPath& path) {
+    const std::optional<Lsn> lsn = search_->first_on(path, plan_.details);
+    if (lsn && *lsn >= plan_.details.stop_lsn) return;
+    std::vector<SegmentName> gap = path.gap();
+    if (plan_.target.backup && (lsn || find_backup_before_mark(gap))) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("{} is before the end of {} ({}): a backup cannot go back", mark(),
+                              *plan_.target.backup, format_lsn(plan_.details.stop_lsn)),
+                  "leave --backup out to have the right one chosen");
+    }
+    if (!gap.empty()) throw missing_wal(gap);
+    if (lsn || !search_->is_uncertain()) throw no_mark();
+    plan_.notes.push_back(fmt::format(
+        "not all of the archived WAL could be looked through for {}: if the server does "
+        "not find it, its recovery fails at the end of the WAL",
+        mark()));
+  }
+
   void collect_histories(const TimelineHistory& history) {
     if (history.timeline() == 1) return;
     const bool archived = wal_->timelines.contains(history.timeline()) &&
@@ -262,6 +336,7 @@ class Planner {
   std::vector<BackupSummary> backups_;
   std::map<std::uint64_t, WalInventory> inventories_;
   const WalInventory* wal_ = nullptr;
+  std::optional<MarkSearch> search_;  // for targets that have to be found in the WAL
   RestorePlan plan_;
 };
 

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "postgres/control_file.h"
 #include "postgres/segment_section.h"
+#include "postgres/wal_marks.h"
 #include "postgres/wal_segment.h"
 
 namespace holdfast::postgres {
@@ -114,8 +115,9 @@ WalPush push_segment(const Context& context, const WalFileName& name, const fs::
                                                  info.system_id, *system_id));
   }
   const std::string object = wal_object_name(info.system_id, name.text);
-  return outcome_of(repository::put_log(context, object, file.view(),
-                                        {encode_segment_section(info, file.modified)}, threads),
+  std::vector<repository::LogSection> sections = {encode_segment_section(info, file.modified)};
+  if (auto marks = encode_marks(marks_of(info))) sections.push_back(std::move(*marks));
+  return outcome_of(repository::put_log(context, object, file.view(), std::move(sections), threads),
                     object);
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "postgres/crc32c.h"
 #include "postgres/little_endian.h"
+#include "postgres/wal_record.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -34,35 +35,10 @@ constexpr std::array kMagicVersions = {MagicVersion{kOldestMagic, 13}, MagicVers
                                        MagicVersion{0xD110, 15},       MagicVersion{0xD113, 16},
                                        MagicVersion{0xD116, 17},       MagicVersion{0xD118, 18}};
 
-// XLogRecord.
-constexpr std::size_t kRecordHeaderSize = 24;
-constexpr std::size_t kPreviousOffset = 8;
-constexpr std::size_t kInfoOffset = 16;
-constexpr std::size_t kManagerOffset = 17;
-constexpr std::size_t kCrcOffset = 20;
-constexpr std::uint8_t kRmXlog = 0;
-constexpr std::uint8_t kRmTransaction = 1;
-constexpr std::uint8_t kXlogSwitch = 0x40;  // of the info's upper four bits
-// Of the info's three operation bits for kRmTransaction.
-constexpr std::uint8_t kCommit = 0x00;
-constexpr std::uint8_t kAbort = 0x20;
-constexpr std::uint8_t kCommitPrepared = 0x30;
-constexpr std::uint8_t kAbortPrepared = 0x40;
-// What may stand between a record's header and its main data, where there are no blocks.
-constexpr std::uint8_t kIdShortData = 255;
-constexpr std::uint8_t kIdLongData = 254;
-constexpr std::uint8_t kIdOrigin = 253;
-constexpr std::uint8_t kIdToplevelXid = 252;
-constexpr std::size_t kShortDataHeaderSize = 2;
-constexpr std::size_t kLongDataHeaderSize = 5;
-constexpr std::size_t kOriginSize = 3;
-constexpr std::size_t kToplevelXidSize = 5;
-// As much of a record as can stand before the end of a transaction's time.
-constexpr std::size_t kMaxHeadSize = kRecordHeaderSize + kOriginSize + kToplevelXidSize +
-                                     kLongDataHeaderSize + sizeof(std::uint64_t);
-
-constexpr base::Time kPostgresEpoch = std::chrono::sys_days{std::chrono::year{2000} / 1 / 1};
-constexpr base::Time kLatestTime = std::chrono::sys_days{std::chrono::year{9999} / 12 / 31};
+// A record whose header is cut by the segment's end has 8 or 16 bytes before it: records begin
+// on 8.
+constexpr std::array<std::size_t, 2> kCutHeaders = {8, 16};
+constexpr std::size_t kMaxCutRecord = 64 * 1024;
 
 [[noreturn]] void fail(std::string_view problem) {
   throw base::Error(base::ErrorKind::kFailed,
@@ -87,38 +63,6 @@ void check_magic(std::uint16_t magic) {
 }
 
 std::size_t round_up_to_8(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
-
-bool ends_transaction(base::ByteView head) {
-  const std::uint8_t operation = head[kInfoOffset] & 0x70;
-  return head[kManagerOffset] == kRmTransaction &&
-         (operation == kCommit || operation == kAbort || operation == kCommitPrepared ||
-          operation == kAbortPrepared);
-}
-
-bool is_switch(base::ByteView head) {
-  return head[kManagerOffset] == kRmXlog && (head[kInfoOffset] & 0xF0) == kXlogSwitch;
-}
-
-// The time with which the main data of a commit or an abort begins. Nullopt where it is not in
-// `head`, or is none that a server's clock could show.
-std::optional<base::Time> time_in(base::ByteView head) {
-  std::size_t at = kRecordHeaderSize;
-  while (at < head.size() && (head[at] == kIdOrigin || head[at] == kIdToplevelXid)) {
-    at += head[at] == kIdOrigin ? kOriginSize : kToplevelXidSize;
-  }
-  if (at >= head.size() || (head[at] != kIdShortData && head[at] != kIdLongData)) {
-    return std::nullopt;
-  }
-  at += head[at] == kIdShortData ? kShortDataHeaderSize : kLongDataHeaderSize;
-  if (at + sizeof(std::uint64_t) > head.size()) {
-    return std::nullopt;
-  }
-  const auto since_epoch = static_cast<std::int64_t>(load<std::uint64_t>(&head[at]));
-  if (since_epoch < 0 || since_epoch > (kLatestTime - kPostgresEpoch).count()) {
-    return std::nullopt;
-  }
-  return kPostgresEpoch + base::Duration{since_epoch};
-}
 
 // Follows the chain of records through a segment. Positions are offsets in `bytes_`; every read is
 // preceded by a check that it lies inside, and every step goes forward.
@@ -146,7 +90,9 @@ class Walk {
   bool next_record();
   bool take_record(base::ByteView head, std::size_t size, Walked walked);
   bool crc_fits(base::ByteView head, std::size_t size);
-  void take_time(base::ByteView head);
+  void take_cut_record(base::ByteView rest);
+  void take_end(base::ByteView head, std::size_t size);
+  void take_restore_point(base::ByteView record, Lsn lsn);
 
   std::size_t header_size_of(std::size_t page) const {
     const bool is_long = (load<std::uint16_t>(&bytes_[page + kFlagsOffset]) & kLongHeader) != 0;
@@ -170,7 +116,11 @@ void Walk::run() {
   bool goes_on = true;
   if ((load<std::uint16_t>(&bytes_[kFlagsOffset]) & kFirstIsContinuation) != 0) {
     const std::size_t rest = load<std::uint32_t>(&bytes_[kContinuedSizeOffset]);
-    const Walked walked = walk_record(at_, rest, [](base::ByteView) {});
+    base::Bytes copy;
+    const Walked walked = walk_record(at_, rest, [&copy, rest](base::ByteView piece) {
+      if (rest <= kMaxCutRecord) copy.insert(copy.end(), piece.begin(), piece.end());
+    });
+    if (walked.outcome == Outcome::kWhole) take_cut_record(copy);
     at_ = round_up_to_8(walked.at);
     goes_on = walked.outcome == Outcome::kWhole || overwritten_;
   }
@@ -242,10 +192,10 @@ bool Walk::next_record() {
   }
   at_ = at;
   if (size <= page_end(at) - at) {  // nearly all
-    return take_record(bytes_.subspan(at, std::min(size, kMaxHeadSize)), size,
+    return take_record(bytes_.subspan(at, std::min(size, kMaxRecordHead)), size,
                        {Outcome::kWhole, at + size});
   }
-  std::array<std::uint8_t, kMaxHeadSize> copy;
+  std::array<std::uint8_t, kMaxRecordHead> copy;
   std::size_t copied = 0;
   const Walked walked = walk_record(at, size, [&copy, &copied](base::ByteView piece) {
     const std::size_t taken = std::min(piece.size(), copy.size() - copied);
@@ -263,19 +213,26 @@ bool Walk::take_record(base::ByteView head, std::size_t size, Walked walked) {
     return overwritten_;
   }
   if (head.size() < kRecordHeaderSize) {  // the rest of its header is in the next segment
+    if (const auto xid = load<std::uint32_t>(&head[kRecordXidOffset]); xid != 0) {
+      info_.ends.push_back({xid, info_.start + at_, /*certain=*/false});
+    }
     at_ = bytes_.size();
     return false;
   }
-  const Lsn previous = load<std::uint64_t>(&head[kPreviousOffset]);
+  const Lsn previous = load<std::uint64_t>(&head[kRecordPreviousOffset]);
   if (previous_ == 0 ? previous >= info_.start : previous != previous_) {
     return false;
   }
   const bool whole = walked.outcome == Outcome::kWhole;
-  if (ends_transaction(head)) {
+  if (ends_transaction(head) || is_restore_point(head)) {
     if (whole && !crc_fits(head, size)) {
       return false;
     }
-    take_time(head);
+    if (is_restore_point(head)) {
+      take_restore_point(head, info_.start + at_);
+    } else {
+      take_end(head, size);
+    }
   }
   previous_ = info_.last_record = info_.start + at_;
   if (is_switch(head)) {  // what follows is padding
@@ -295,14 +252,54 @@ bool Walk::crc_fits(base::ByteView head, std::size_t size) {
     header_left -= skipped;
     crc = crc32c(crc, piece.subspan(skipped));
   });
-  crc = crc32c(crc, head.first(kCrcOffset));
-  return crc == load<std::uint32_t>(&head[kCrcOffset]);
+  crc = crc32c(crc, head.first(kRecordCrcOffset));
+  return crc == load<std::uint32_t>(&head[kRecordCrcOffset]);
 }
 
-void Walk::take_time(base::ByteView head) {
-  if (const auto time = time_in(head)) {
+void Walk::take_end(base::ByteView head, std::size_t size) {
+  if (const auto time = record_time(head)) {
     info_.first_commit = std::min(info_.first_commit.value_or(*time), *time);
     info_.last_commit = std::max(info_.last_commit.value_or(*time), *time);
+  }
+  base::Bytes copy;
+  if (ends_prepared_transaction(head)) {
+    walk_record(at_, size, [&copy](base::ByteView piece) {
+      copy.insert(copy.end(), piece.begin(), piece.end());
+    });
+    head = copy;
+  }
+  if (const auto xid = ended_xid(head, info_.page_magic)) {
+    info_.ends.push_back({*xid, info_.start + at_, /*certain=*/true});
+  } else {
+    info_.marks_missing = true;
+  }
+}
+
+void Walk::take_restore_point(base::ByteView record, Lsn lsn) {
+  if (auto name = restore_point_name(record)) {
+    info_.restore_points.push_back(
+        {std::move(*name), record_time(record).value_or(base::Time{}), lsn});
+  } else {
+    info_.marks_missing = true;
+  }
+}
+
+// `rest` is what the segment before left of its last record. Where that segment had not even the
+// whole header, it could not tell what the record is. How many bytes it had is not said here: they
+// are right if the rest has the form of a restore point or of the end of a prepared transaction.
+// (Another transaction's number stands in the first 8 bytes, and was seen there.)
+void Walk::take_cut_record(base::ByteView rest) {
+  for (const std::size_t before : kCutHeaders) {
+    base::Bytes record(before);
+    record.insert(record.end(), rest.begin(), rest.end());
+    if (record.size() < kRecordHeaderSize || !is_whole_without_blocks(record)) continue;
+    const Lsn lsn = info_.start - before;
+    if (is_restore_point(record)) {
+      take_restore_point(record, lsn);
+    } else if (ends_prepared_transaction(record)) {
+      const auto xid = ended_xid(record, info_.page_magic);
+      if (xid) info_.ends.push_back({*xid, lsn, /*certain=*/true});
+    }
   }
 }
 

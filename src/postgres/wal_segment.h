@@ -1,16 +1,31 @@
-// What stands in a WAL segment: its header, and when its transactions ended.
+// What stands in a WAL segment: its header, and where and when its transactions ended.
 // Facts: PostgreSQL's access/xlog_internal.h, xlogrecord.h and xact.h.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/time.h"
 #include "postgres/wal_name.h"
 
 namespace holdfast::postgres {
+
+// A record that commits or aborts a transaction.
+struct TransactionEnd {
+  std::uint32_t xid = 0;
+  Lsn lsn = 0;
+  bool certain = true;  // false: what the record does is in the next segment; it may be another one
+};
+
+// pg_create_restore_point()
+struct RestorePoint {
+  std::string name;
+  base::Time time;
+  Lsn lsn = 0;
+};
 
 struct WalSegmentInfo {
   std::uint16_t page_magic = 0;
@@ -25,6 +40,11 @@ struct WalSegmentInfo {
   // order of their times but not quite: these are the least and the greatest.
   std::optional<base::Time> first_commit;
   std::optional<base::Time> last_commit;
+  // In the order of the WAL. A record that begins in the last bytes of the segment before, where
+  // only this one shows what it is, counts here.
+  std::vector<TransactionEnd> ends;
+  std::vector<RestorePoint> restore_points;
+  bool marks_missing = false;  // one of these could not be read: it is cut by the segment's end
   Lsn last_record = 0;  // start of the last record whose header is here; 0 where there is none
   // How far the WAL could be followed. In a segment that a server has finished this is the
   // segment's end; where it is less, the segment is not full yet, or damaged.

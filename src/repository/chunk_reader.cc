@@ -69,6 +69,7 @@ struct ChunkReader::Impl {
   base::ByteView fetch(std::uint32_t pack, std::uint64_t offset, std::size_t length);
   OpenPack& open_pack(std::uint32_t pack);
   const PackDirectory& directory(std::uint32_t pack);
+  bool unpack(Codec codec, base::ByteView packed_view, base::MutableByteView plain);
   std::size_t read(const ChunkId& id, const ChunkLocation& location, base::MutableByteView out);
   void check_id(const ChunkId& id, const ChunkLocation& location, base::ByteView plain);
   [[noreturn]] void throw_damaged(const ChunkId& id, const ChunkLocation& location,
@@ -140,6 +141,21 @@ const PackDirectory& ChunkReader::Impl::directory(std::uint32_t pack) {
   });
 }
 
+// False where `packed` is not what the codec makes of that many bytes. Codec none: it stands there
+// already.
+bool ChunkReader::Impl::unpack(Codec codec, base::ByteView packed_view,
+                               base::MutableByteView plain) {
+  switch (codec) {
+    case Codec::kNone:
+      return true;
+    case Codec::kZstd:
+      return decompressor.decompress(packed_view, plain);
+    case Codec::kZstdPages:
+      return decompressor.decompress_pages(packed_view, plain);
+  }
+  return false;
+}
+
 std::size_t ChunkReader::Impl::read(const ChunkId& id, const ChunkLocation& location,
                                     base::MutableByteView out) {
   if (out.size() < location.length) {
@@ -161,7 +177,7 @@ std::size_t ChunkReader::Impl::read(const ChunkId& id, const ChunkLocation& loca
                       pack.associated.of(id, location.codec, location.length), sealed, opened)) {
     throw_damaged(id, location, "does not authenticate");
   }
-  if (location.codec == Codec::kZstd && !decompressor.decompress(opened, plain)) {
+  if (!unpack(location.codec, opened, plain)) {
     throw_damaged(id, location, "does not unpack to what was stored");
   }
   return location.length;

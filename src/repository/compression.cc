@@ -3,9 +3,24 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
+#include "repository/page_layout.h"
+
 namespace holdfast::repository {
+namespace {
+
+constexpr int kMinPageSizeLog = 9;
+constexpr int kMaxPageSizeLog = 16;
+
+// `size` bytes of a buffer that only grows.
+base::MutableByteView room_in(base::Bytes& buffer, std::size_t size) {
+  if (buffer.size() < size) buffer.resize(size);
+  return base::MutableByteView(buffer).first(size);
+}
+
+}  // namespace
 
 struct Compressor::Context {
   struct Free {
@@ -30,6 +45,17 @@ std::optional<std::size_t> Compressor::compress(base::ByteView plain, base::Muta
   return size;
 }
 
+std::optional<std::size_t> Compressor::compress_pages(base::ByteView pages, std::size_t page_size,
+                                                      base::MutableByteView out) {
+  if (level_ == 0 || out.empty()) return std::nullopt;
+  const base::MutableByteView rearranged = room_in(rearranged_, pages.size());
+  rearrange_pages(pages, page_size, rearranged);
+  const std::optional<std::size_t> size = compress(rearranged, out.subspan(1));
+  if (!size) return std::nullopt;
+  out[0] = static_cast<std::uint8_t>(std::countr_zero(page_size));
+  return 1 + *size;
+}
+
 struct Decompressor::Context {
   struct Free {
     void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
@@ -49,6 +75,16 @@ bool Decompressor::decompress(base::ByteView packed, base::MutableByteView plain
   const std::size_t size = ZSTD_decompressDCtx(context_->zstd.get(), plain.data(), plain.size(),
                                                packed.data(), packed.size());
   return !ZSTD_isError(size) && size == plain.size();
+}
+
+bool Decompressor::decompress_pages(base::ByteView packed, base::MutableByteView pages) {
+  if (packed.empty() || packed[0] < kMinPageSizeLog || packed[0] > kMaxPageSizeLog) return false;
+  const std::size_t page_size = std::size_t{1} << packed[0];
+  if (pages.size() % page_size != 0) return false;
+  const base::MutableByteView rearranged = room_in(rearranged_, pages.size());
+  if (!decompress(packed.subspan(1), rearranged)) return false;
+  restore_pages(rearranged, page_size, pages);
+  return true;
 }
 
 }  // namespace holdfast::repository

@@ -1,5 +1,5 @@
-// Which chunk stands where. Held in memory for the length of a run: 64 bytes a chunk, about 130 MiB
-// a TiB of distinct 512 KiB chunks.
+// Which chunk stands where. Held in memory for the length of a run: 64 bytes a chunk, about 65 MiB
+// a TiB of distinct 1 MiB chunks.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 namespace holdfast::repository {
 
 enum class ChunkKind : std::uint8_t { kBytes = 0, kPages = 1 };
-enum class Codec : std::uint8_t { kNone = 0, kZstd = 1 };
+// kZstdPages: zstd over pages that were rearranged.
+enum class Codec : std::uint8_t { kNone = 0, kZstd = 1, kZstdPages = 2 };
 enum class PackClass : std::uint8_t { kData = 1, kMetadata = 2 };
 
 struct ChunkLocation {

@@ -142,7 +142,8 @@ std::optional<RepositoryId> repository_id_of(storage::Storage& storage) {
     const auto format = load_format(storage);
     if (format) return format->repository;
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kDamaged) throw;
+    // kFailed: of a newer version, or its version's bytes are damaged.
+    if (error.kind() != ErrorKind::kDamaged && error.kind() != ErrorKind::kFailed) throw;
   }
   return std::nullopt;
 }

@@ -51,18 +51,21 @@ bool PackBuilder::fits(std::size_t plain_length, std::size_t page_count) const {
 void PackBuilder::add(const Input& input, Compressor& compressor) {
   const base::MutableByteView place =
       buffer_.span().subspan(end_, worthwhile_size(input.plain.size()));
-  const std::optional<std::size_t> packed = compressor.compress(input.plain, place);
+  const bool paged = input.page_size != 0;
+  const std::optional<std::size_t> packed =
+      paged ? compressor.compress_pages(input.plain, input.page_size, place)
+            : compressor.compress(input.plain, place);
 
   Index::PackContents::Chunk chunk;
   chunk.id = input.id;
-  chunk.kind = input.page_size == 0 ? ChunkKind::kBytes : ChunkKind::kPages;
-  chunk.codec = packed ? Codec::kZstd : Codec::kNone;
+  chunk.kind = paged ? ChunkKind::kPages : ChunkKind::kBytes;
+  if (packed) chunk.codec = paged ? Codec::kZstdPages : Codec::kZstd;
   chunk.length = static_cast<std::uint32_t>(input.plain.size());
   chunk.stored_length =
       static_cast<std::uint32_t>(packed.value_or(input.plain.size()) + crypto::kTagSize);
 
   write_chunk_entry(directory_, chunk);
-  if (input.page_size != 0) directory_.varint(input.page_size);
+  if (paged) directory_.varint(input.page_size);
   for (const crypto::Digest& hash : input.page_hashes) directory_.u64(short_page_hash(hash));
   append(chunk, packed ? place.first(*packed) : input.plain);
 }

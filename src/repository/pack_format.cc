@@ -155,7 +155,7 @@ Index::PackContents::Chunk read_chunk_entry(base::ByteReader& in, std::string_vi
   const std::uint64_t length = in.varint();
   if (chunk.id.is_zero_range()) refuse("a stored chunk has the id of a range of zero bytes");
   if (kind > static_cast<std::uint8_t>(ChunkKind::kPages)) refuse("a chunk is of an unknown kind");
-  if (codec > static_cast<std::uint8_t>(Codec::kZstd)) refuse("a chunk has an unknown codec");
+  if (codec > static_cast<std::uint8_t>(Codec::kZstdPages)) refuse("a chunk has an unknown codec");
   if (length == 0 || length > kMaxChunkSize) refuse("a chunk's length is out of bounds");
   // What does not compress is stored as it is, so nothing grows by more than its tag.
   if (stored_length <= crypto::kTagSize || stored_length > length + crypto::kTagSize) {
@@ -165,6 +165,9 @@ Index::PackContents::Chunk read_chunk_entry(base::ByteReader& in, std::string_vi
   chunk.codec = static_cast<Codec>(codec);
   if (chunk.codec == Codec::kNone && stored_length != length + crypto::kTagSize) {
     refuse("a chunk's lengths do not agree");
+  }
+  if (chunk.codec == Codec::kZstdPages && chunk.kind != ChunkKind::kPages) {
+    refuse("a chunk of bytes has the codec of pages");
   }
   chunk.stored_length = static_cast<std::uint32_t>(stored_length);
   chunk.length = static_cast<std::uint32_t>(length);

@@ -20,7 +20,7 @@ constexpr std::string_view kFormatName = "format";
 constexpr std::string_view kMagic{"HFREPO\0\1", 8};
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kMaxFormatSize = 64 * 1024;
-constexpr int kChunkPages = 64;
+constexpr int kChunkPages = 128;
 
 crypto::Digest format_mac(const Keyring& keyring, base::ByteView bytes) {
   return crypto::hmac(keyring.metadata.bytes(), {base::as_bytes("holdfast format v1"), bytes});

@@ -20,6 +20,7 @@ struct BackupOptions {
   std::string kind = "full";
   std::string job;  // empty: none
   int workers = 2;
+  std::uint64_t rate_bytes = 0;  // a second; 0: no limit
   bool accept_new_system = false;
 };
 

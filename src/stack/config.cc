@@ -170,8 +170,6 @@ class Builder {
     for (const std::string_view section : {"jobs", "wal", "notify", "metrics", "plans"}) {
       if (root_.find(section) != nullptr) config_.without_effect.emplace_back(section);
     }
-    if (config_.limits.rate_bytes != 0) config_.without_effect.emplace_back("limits.rate");
-    if (config_.limits.low_priority) config_.without_effect.emplace_back("limits.low_priority");
     for (const Entry& component : entries("components")) {
       for (const std::string_view key : {"dumps", "checks"}) {
         if (component.value.find(key) == nullptr) continue;

@@ -99,6 +99,7 @@ class PostgresComponent final : public Component {
                                   .job = options.job,
                                   .kind = "full",
                                   .workers = options.workers,
+                                  .rate_bytes = options.rate_bytes,
                                   .accept_new_system = options.accept_new_system},
                                  progress, stop);
   }

@@ -261,7 +261,8 @@ TEST(Check, NeverStopsAtTheFirstProblem) {
   EXPECT_EQ(before.status, 1);
   EXPECT_EQ(before.json()["ok"], false);
   std::map<std::string, std::string> verdicts;
-  for (const json& finding : before.json()["findings"]) {
+  const json findings = before.json()["findings"];
+  for (const json& finding : findings) {
     verdicts[finding["what"]] = finding["verdict"];
     EXPECT_THAT(finding["detail"].get<std::string>(), Not(IsEmpty()));
   }

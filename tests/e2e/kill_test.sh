@@ -13,12 +13,11 @@ good=("$backup")
 
 for round in 1 2 3 4 5 6; do
   sql "update orders set id = -id where id % 7 = $round"
-  holdfast backup database >/dev/null 2>&1 &
-  victim=$!
+  start_backup
   delay_ms=$((RANDOM * took_ms / 32768))
   sleep "$(printf '%d.%03d' $((delay_ms / 1000)) $((delay_ms % 1000)))"
-  kill -9 "$victim" 2>/dev/null || true
-  wait "$victim" 2>/dev/null || true
+  kill -9 "$backup_pid" 2>/dev/null || true
+  wait "$backup_pid" 2>/dev/null || true
   expect 0 holdfast verify --all --quick
 done
 

@@ -135,14 +135,21 @@ backup() {
   backup=$(result 'd["backups"][0]["id"]')
 }
 
-# begin_backup: one in the background, stopped (SIGSTOP) once it has stored something; its process id is
-# in $backup_pid. The cluster needs some 100 MB that do not compress, so that this is in its middle.
-begin_backup() {
-  local before now
-  before=$(find "$repo/packs" -type f 2>/dev/null | wc -l)
-  holdfast backup database >"$work/background.out" 2>"$work/background.err" &
+# start_backup: one in the background; its process id is in $backup_pid.
+start_backup() {
+  "${server_user[@]}" "$program" -c "$config" backup database \
+    >"$work/background.out" 2>"$work/background.err" &
   backup_pid=$!
-  until now=$(find "$repo/packs" -type f 2>/dev/null | wc -l) && ((now > before)); do
+}
+
+count_packs() { { find "$repo/packs" -type f 2>/dev/null || true; } | wc -l; }
+
+# begin_backup: start_backup, and stops it (SIGSTOP) once it has stored something. The cluster needs some 100 MB that do not compress, so that this is in its middle.
+begin_backup() {
+  local before
+  before=$(count_packs)
+  start_backup
+  until (($(count_packs) > before)); do
     kill -0 "$backup_pid" 2>/dev/null || fail "the backup ended early: $(cat "$work/background.err")"
   done
   kill -STOP "$backup_pid"

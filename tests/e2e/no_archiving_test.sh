@@ -10,7 +10,7 @@ start_server "$data" 5432
 fill orders 5
 rows=$(fingerprint)
 
-expect 3 holdfast check
+expect 1 holdfast check
 says archive_mode
 expect 3 holdfast --json backup database
 backup=$(result 'd["backups"][0]["id"]')

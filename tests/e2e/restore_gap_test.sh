@@ -19,7 +19,7 @@ mv -f "$missing" "$work/"
 expect 5 holdfast --json restore database --to "$work/back" --at "$moment"
 says "${missing##*/}"
 [[ ! -e $work/back ]] || fail "something was written"
-expect 5 holdfast verify --quick "$backup" || true
+expect 0 holdfast verify "$backup" # which does not need it
 expect 0 holdfast restore database --to "$work/back" --backup "$backup"
 
 mv -f "$work/${missing##*/}" "$missing"

@@ -5,9 +5,12 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "postgres/recovery_window.h"
 #include "postgres/segment_section.h"
+#include "postgres/wal_builder.h"
+#include "postgres/wal_marks.h"
 #include "repository/fixture.h"
 
 namespace holdfast::postgres {
@@ -40,6 +43,20 @@ class RestorePlanTest : public testing::Test {
     const std::string name = format_segment_name({timeline, number}, kSize);
     repository::put_log(repository_.context(), wal_object_name(kSystem, name), base::as_bytes(name),
                         {encode_segment_section(info, at(time))}, 1);
+  }
+
+  // A segment with what `fill` writes into it.
+  void real_segment(std::uint32_t timeline, std::uint64_t number, const std::string& time,
+                    const std::function<void(WalBuilder&)>& fill) {
+    WalBuilder wal(segment_start(number, kSize), kSize);
+    fill(wal);
+    wal.record(0, 0x40, {});  // a switch
+    const WalSegmentInfo info = scan_segment(wal.bytes());
+    const std::string name = format_segment_name({timeline, number}, kSize);
+    std::vector<repository::LogSection> sections = {encode_segment_section(info, at(time))};
+    if (auto marks = encode_marks(marks_of(info))) sections.push_back(std::move(*marks));
+    repository::put_log(repository_.context(), wal_object_name(kSystem, name), wal.bytes(),
+                        std::move(sections), 1);
   }
 
   void history(std::uint32_t timeline, const std::string& text) {
@@ -150,6 +167,92 @@ TEST_F(OneTimeline, FindsAWalPositionInTheWindowAlone) {
   EXPECT_THAT(found.settings, Contains(Pair("recovery_target_lsn", format_lsn(inside))));
   const auto behind = [&] { plan({.kind = Kind::kLsn, .lsn = segment_start(9, kSize)}); };
   EXPECT_EQ(error_of(behind).kind(), base::ErrorKind::kNotFound);
+}
+
+// Two backups, and transactions and restore points before, during and behind the second one, whose
+// stop is 0x80 behind the beginning of segment 4.
+class Marks : public RestorePlanTest {
+ protected:
+  Marks() {
+    segment(1, 2, "10:00:00");
+    real_segment(1, 3, "11:00:00", [](WalBuilder& wal) { write(wal, 1003, "early"); });
+    real_segment(1, 4, "12:00:00", [](WalBuilder& wal) {
+      write(wal, 1004, "during");
+      wal.filler(100);
+      write(wal, 1005, "late");
+    });
+    real_segment(1, 5, "13:00:00", [](WalBuilder& wal) { write(wal, 1006, "early"); });
+    first_ = backup(1, 2, "09:30:00");
+    second_ = backup(1, 4, "11:30:00");
+  }
+
+  static void write(WalBuilder& wal, std::uint32_t xid, const char* name) {
+    wal.set_xid(xid);
+    wal.transaction_end(0, 0);
+    wal.restore_point(name, 0);
+  }
+
+  RestorePlan plan_xid(const std::string& xid, std::optional<std::string> from = {}) {
+    return plan({.kind = Kind::kXid, .text = xid, .backup = std::move(from)});
+  }
+  RestorePlan plan_name(const std::string& name, std::optional<std::string> from = {}) {
+    return plan({.kind = Kind::kName, .text = name, .backup = std::move(from)});
+  }
+
+  std::string first_;
+  std::string second_;
+};
+
+TEST_F(Marks, TakeTheLastBackupBeforeThem) {
+  EXPECT_EQ(plan_xid("1003").record.summary.id, first_);
+  EXPECT_EQ(plan_xid("1004").record.summary.id, first_);  // it ended while the second one ran
+  EXPECT_EQ(plan_xid("1005").record.summary.id, second_);
+  EXPECT_EQ(plan_xid("1006").record.summary.id, second_);
+  EXPECT_EQ(plan_name("during").record.summary.id, first_);
+  EXPECT_EQ(plan_name("late").record.summary.id, second_);
+  EXPECT_EQ(plan_name("early").record.summary.id, second_);  // two have the name: the newer one
+  EXPECT_THAT(plan_xid("1005").settings, Contains(Pair("recovery_target_xid", "1005")));
+  EXPECT_THAT(plan_name("late").settings, Contains(Pair("recovery_target_name", "late")));
+}
+
+TEST_F(Marks, AreFoundFromABackupThatIsNamed) {
+  EXPECT_EQ(plan_xid("1006", first_).record.summary.id, first_);
+  for (const char* before : {"1003", "1004"}) {
+    const base::Error error = error_of([&] { plan_xid(before, second_); });
+    EXPECT_EQ(error.kind(), base::ErrorKind::kUsage);
+    EXPECT_THAT(error.what(), HasSubstr(second_));
+  }
+  EXPECT_EQ(error_of([&] { plan_name("during", second_); }).kind(), base::ErrorKind::kUsage);
+}
+
+TEST_F(Marks, ThatAreNowhereAreNotFound) {
+  for (const auto& from :
+       {std::optional<std::string>{}, std::optional(first_), std::optional(second_)}) {
+    const base::Error xid = error_of([&] { plan_xid("2000", from); });
+    EXPECT_EQ(xid.kind(), base::ErrorKind::kNotFound);
+    EXPECT_THAT(xid.what(), HasSubstr("transaction 2000"));
+    EXPECT_THAT(xid.what(), HasSubstr("2024-01-17T09:30:00Z to 2024-01-17T13:00:00Z"));
+    EXPECT_EQ(error_of([&] { plan_name("nowhere", from); }).kind(), base::ErrorKind::kNotFound);
+  }
+}
+
+TEST_F(Marks, MayStandInWalThatIsMissing) {
+  remove(1, 3);
+  EXPECT_EQ(error_of([&] { plan_xid("1003"); }).kind(), base::ErrorKind::kDamaged);
+  EXPECT_EQ(plan_xid("1005").record.summary.id, second_);
+}
+
+TEST_F(Marks, AreLeftToTheServerWhereASegmentCannotBeFollowed) {
+  real_segment(1, 6, "14:00:00", [](WalBuilder& wal) {
+    write(wal, 1007, "behind");
+    wal.set_timeline(9);  // nothing continues this page
+    while (wal.at() < kSize - 100) wal.filler(8000);
+    wal.bytes()[2 * WalBuilder::kPageSize] ^= 1;
+  });
+  EXPECT_EQ(plan_xid("1007").notes.size(), 0U);
+  const RestorePlan found = plan_xid("2000");
+  EXPECT_EQ(found.record.summary.id, second_);
+  EXPECT_EQ(found.notes.size(), 1U);
 }
 
 // Timeline 2 branched off in segment 5; timeline 1 went on with segment 6.

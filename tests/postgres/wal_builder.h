@@ -15,13 +15,14 @@ class WalBuilder {
   static constexpr std::uint32_t kPageSize = 8192;
   static constexpr std::uint64_t kSystemId = 7'000'000'000'000'000'001;
 
-  // `continued_size` bytes of a record that began in the segment before come first.
+  // `continued_size` bytes of a record that began in the segment before come first; or `continued`.
   explicit WalBuilder(Lsn start, std::uint32_t segment_size = 1 << 20,
-                      std::uint32_t continued_size = 0)
+                      std::uint32_t continued_size = 0, base::ByteView continued = {})
       : start_(start), segment_size_(segment_size), bytes_(segment_size), previous_(start - 64) {
     begin_page(continued_size, 0);
     if (continued_size != 0) {
-      append(base::Bytes(continued_size, 0xCC));
+      append(continued.empty() ? base::Bytes(continued_size, 0xCC)
+                               : base::Bytes(continued.begin(), continued.end()));
       align();
     }
   }
@@ -34,7 +35,7 @@ class WalBuilder {
     const Lsn lsn = start_ + at_;
     base::ByteWriter header;
     header.u32(static_cast<std::uint32_t>(24 + payload.size()));
-    header.u32(700);  // transaction
+    header.u32(xid_);
     header.u64(previous_);
     header.u8(info);
     header.u8(manager);
@@ -60,6 +61,39 @@ class WalBuilder {
     payload.raw(base::Bytes(more, 0xAA));
     return record(1, info, payload.view());
   }
+
+  // pg_create_restore_point()
+  Lsn restore_point(std::string_view name, std::uint64_t time) {
+    base::ByteWriter payload;
+    payload.u8(255);
+    payload.u8(72);
+    payload.u64(time);
+    payload.raw(base::as_bytes(name));
+    payload.raw(base::Bytes(64 - name.size()));
+    return record(0, 0x70, payload.view());
+  }
+
+  // COMMIT PREPARED with all the lists that may stand before the transaction's number.
+  Lsn commit_prepared(std::uint32_t xid, std::uint64_t time) {
+    base::ByteWriter data;
+    data.u64(time);
+    data.u32(0x1F | 0x100);  // xl_xact_xinfo
+    data.raw(base::Bytes(8));
+    for (const std::size_t item_size : {4, 12, 12, 16}) {
+      data.u32(3);
+      data.raw(base::Bytes(3 * item_size, 0xBB));
+    }
+    data.u32(xid);
+    data.raw(base::as_bytes("the transaction's name"));
+    base::ByteWriter payload;
+    payload.u8(255);
+    payload.u8(static_cast<std::uint8_t>(data.size()));
+    payload.raw(data.view());
+    xid_ = 0;
+    return record(1, 0xB0, payload.view());
+  }
+
+  void set_xid(std::uint32_t xid) { xid_ = xid; }  // of the records that follow
 
   // Begins the next page as a server does that found the last record unfinished. The rest of this
   // page keeps what it has.
@@ -122,6 +156,7 @@ class WalBuilder {
   base::Bytes bytes_;
   Lsn previous_;
   std::uint32_t timeline_ = 1;
+  std::uint32_t xid_ = 700;
   std::size_t at_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "base/file.h"
@@ -68,6 +69,34 @@ std::map<std::uint64_t, Expected> read_waldump(const std::string& text) {
   return segments;
 }
 
+using Marks =
+    std::set<std::pair<std::string, Lsn>>;  // transactions' numbers, restore points' names
+
+// From the same lines; a prepared transaction's is "desc: COMMIT_PREPARED 731: 2024-…", a restore
+// point's "desc: RESTORE_POINT name".
+Marks marks_in_waldump(const std::string& text) {
+  Marks marks;
+  std::istringstream lines(text);
+  const auto word_behind = [](const std::string& line, const std::string& before) {
+    const std::size_t at = line.find(before) + before.size();
+    return line.substr(at, line.find_first_of(",:; ", at) - at);
+  };
+  for (std::string line; std::getline(lines, line);) {
+    const bool transaction = line.starts_with("rmgr: Transaction");
+    for (const std::string name : {"desc: COMMIT_PREPARED ", "desc: ABORT_PREPARED ",
+                                   "desc: RESTORE_POINT ", "desc: COMMIT ", "desc: ABORT "}) {
+      if (line.find(name) == std::string::npos) continue;
+      if (!transaction && !name.starts_with("desc: RESTORE")) continue;
+      const bool own = name == "desc: COMMIT " || name == "desc: ABORT ";
+      std::string number = line.substr(line.find("tx:") + 3);
+      number.erase(0, number.find_first_not_of(' '));
+      marks.emplace(own ? number.substr(0, number.find(',')) : word_behind(line, name),
+                    *parse_lsn(word_behind(line, "lsn: ")));
+    }
+  }
+  return marks;
+}
+
 // A server whose finished segments are archived into directory() / "archive".
 class SegmentsOfAServer : public testing::Test {
  protected:
@@ -105,6 +134,7 @@ class SegmentsOfAServer : public testing::Test {
 // Small and huge records, commits, aborts, prepared and nested transactions, a switch, and segments
 // recycled from older ones.
 constexpr const char* kWorkload = R"(
+CREATE TABLE t2 (id int); INSERT INTO t2 VALUES (1);
 CREATE TABLE t (id serial PRIMARY KEY, text text);
 DO $$ BEGIN FOR i IN 1..3000 LOOP
   INSERT INTO t (text) VALUES (repeat('x', (i * 37) % 900));
@@ -114,7 +144,9 @@ SELECT pg_logical_emit_message(false, 'a', repeat('y', 3500000)) IS NULL;
 BEGIN; INSERT INTO t (text) VALUES ('p'); PREPARE TRANSACTION 'one'; COMMIT PREPARED 'one';
 BEGIN; INSERT INTO t (text) VALUES ('q'); PREPARE TRANSACTION 'two'; ROLLBACK PREPARED 'two';
 BEGIN; INSERT INTO t (text) VALUES ('r'); SAVEPOINT s; INSERT INTO t (text) VALUES ('s'); COMMIT;
+SELECT pg_create_restore_point('point-one') IS NULL;
 SELECT pg_switch_wal() IS NULL;
+BEGIN; CREATE TABLE v (id int); DROP TABLE t2; PREPARE TRANSACTION 'three'; COMMIT PREPARED 'three';
 CREATE TABLE u AS SELECT i, md5(i::text) FROM generate_series(1, 50000) i;
 DROP TABLE u;
 CHECKPOINT;
@@ -133,11 +165,13 @@ TEST_F(SegmentsOfAServer, AreReadAsPgWaldumpDoes) {
   const auto names = archived(WalFileKind::kSegment);
   ASSERT_GE(names.size(), 8U);
   const SegmentName first = *parse_segment_name(names.front().text, kSize);
-  auto expected =
-      read_waldump(server_
-                       ->try_run("pg_waldump", {"-p", archive_, "-s",
-                                                format_lsn(segment_start(first.number, kSize))})
-                       .out);
+  const std::string waldump =
+      server_
+          ->try_run("pg_waldump",
+                    {"-p", archive_, "-s", format_lsn(segment_start(first.number, kSize))})
+          .out;
+  auto expected = read_waldump(waldump);
+  Marks certain, all;
   std::size_t with_times = 0;
   for (const WalFileName& name : names) {
     const SegmentName segment = *parse_segment_name(name.text, kSize);
@@ -148,8 +182,22 @@ TEST_F(SegmentsOfAServer, AreReadAsPgWaldumpDoes) {
     EXPECT_EQ(info.last_commit, want.last_commit) << name.text;
     EXPECT_EQ(format_lsn(info.end), format_lsn(segment_start(segment.number + 1, kSize)));
     with_times += info.last_commit ? 1 : 0;
+    for (const TransactionEnd& end : info.ends) {
+      all.emplace(std::to_string(end.xid), end.lsn);
+      if (end.certain) certain.emplace(std::to_string(end.xid), end.lsn);
+    }
+    for (const RestorePoint& point : info.restore_points) {
+      all.emplace(point.name, point.lsn);
+      certain.emplace(point.name, point.lsn);
+    }
+    EXPECT_FALSE(info.marks_missing);
   }
   EXPECT_GT(with_times, 5U);
+
+  const Marks marks = marks_in_waldump(waldump);
+  EXPECT_GT(marks.size(), 7000U);
+  EXPECT_TRUE(std::ranges::includes(all, marks));
+  EXPECT_TRUE(std::ranges::includes(marks, certain));
 }
 
 // The segment that the server is at work in: behind its end stands what an older one had there.

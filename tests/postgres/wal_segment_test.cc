@@ -345,6 +345,104 @@ TEST(ScanSegment, GivesNoTimeFromADamagedRecord) {
   EXPECT_EQ(info.end, commit);
 }
 
+TEST(ScanSegment, NamesTheTransactionsThatEnded) {
+  WalBuilder wal(kStart);
+  wal.set_xid(731);
+  wal.filler(50);
+  const Lsn commit = wal.transaction_end(kCommit, kHour);
+  wal.set_xid(733);
+  wal.transaction_end(kPrepare, kHour);
+  wal.set_xid(732);
+  const Lsn abort = wal.transaction_end(kAbort, kHour, 100);
+  wal.filler(wal.payload_up_to(40));  // the next one reaches into the next page
+  const Lsn prepared = wal.commit_prepared(730, kHour);
+  const WalSegmentInfo info = scan_segment(wal.bytes());
+  ASSERT_EQ(info.ends.size(), 3U);
+  EXPECT_EQ(std::pair(info.ends[0].xid, info.ends[0].lsn), std::pair(731U, commit));
+  EXPECT_EQ(std::pair(info.ends[1].xid, info.ends[1].lsn), std::pair(732U, abort));
+  EXPECT_EQ(std::pair(info.ends[2].xid, info.ends[2].lsn), std::pair(730U, prepared));
+  EXPECT_FALSE(info.marks_missing);
+}
+
+TEST(ScanSegment, FindsRestorePoints) {
+  for (const std::size_t before : {500U, 40U, 24U, 16U, 8U}) {  // the end of a page
+    WalBuilder wal(kStart);
+    wal.filler(wal.payload_up_to(before));
+    const Lsn lsn = wal.restore_point("before the mess", kHour);
+    const WalSegmentInfo info = scan_segment(wal.bytes());
+    ASSERT_EQ(info.restore_points.size(), 1U) << before;
+    EXPECT_EQ(info.restore_points[0].name, "before the mess");
+    EXPECT_EQ(info.restore_points[0].time, postgres_time(kHour));
+    EXPECT_EQ(info.restore_points[0].lsn, lsn);
+    EXPECT_EQ(info.last_commit, std::nullopt);
+  }
+}
+
+// Writes `last`, which takes a WalBuilder, so that `inside` of its bytes are in the first of two
+// segments, and scans both.
+template <typename Last>
+std::pair<WalSegmentInfo, WalSegmentInfo> scan_over_the_end(std::size_t inside, Last&& last) {
+  WalBuilder alone(kStart);
+  last(alone);
+  const std::uint32_t size = alone.bytes()[40] | std::uint32_t{alone.bytes()[41]} << 8;
+  const ByteView record = ByteView{alone.bytes()}.subspan(40, size);
+
+  WalBuilder first(kStart);
+  while (first.at() < kSize - WalBuilder::kPageSize) first.filler(first.payload_up_to(0));
+  first.filler(WalBuilder::kPageSize - 24 - 24 - inside);
+  EXPECT_EQ(last(first), kStart + kSize - inside);
+  const ByteView rest = record.subspan(inside);
+  WalBuilder second(kStart + kSize, kSize, static_cast<std::uint32_t>(rest.size()), rest);
+  second.filler(100);
+  Bytes whole = second.bytes();
+  return {scan_segment(first.bytes()), scan_segment(whole)};
+}
+
+TEST(ScanSegment, FindsAllMarksOverTheSegmentsEnd) {
+  for (const std::size_t inside : {8U, 16U, 24U, 32U, 40U, 64U}) {
+    SCOPED_TRACE(inside);
+    const Lsn lsn = kStart + kSize - inside;
+
+    const auto commit = scan_over_the_end(inside, [](WalBuilder& wal) {
+      wal.set_xid(777);
+      return wal.transaction_end(kCommit, kHour, 100);
+    });
+    ASSERT_EQ(commit.first.ends.size(), 1U);
+    EXPECT_EQ(commit.first.ends[0].xid, 777U);
+    EXPECT_EQ(commit.first.ends[0].lsn, lsn);
+    EXPECT_EQ(commit.first.ends[0].certain, inside >= 24);
+    EXPECT_TRUE(commit.second.ends.empty());
+
+    const auto prepared =
+        scan_over_the_end(inside, [](WalBuilder& wal) { return wal.commit_prepared(778, kHour); });
+    EXPECT_EQ(prepared.first.marks_missing, inside >= 24);
+    ASSERT_EQ(prepared.second.ends.size(), inside >= 24 ? 0U : 1U);
+    if (inside < 24) {
+      EXPECT_EQ(prepared.second.ends[0].xid, 778U);
+    }
+
+    const auto point =
+        scan_over_the_end(inside, [](WalBuilder& wal) { return wal.restore_point("x", kHour); });
+    EXPECT_EQ(point.first.marks_missing, inside == 24 || inside == 32);
+    ASSERT_EQ(point.second.restore_points.size(), inside < 24 ? 1U : 0U);
+    ASSERT_EQ(point.first.restore_points.size(), inside > 32 ? 1U : 0U);
+    if (inside < 24) {
+      EXPECT_EQ(point.second.restore_points[0].lsn, lsn);
+    }
+    if (inside > 32) {
+      EXPECT_EQ(point.first.restore_points[0].lsn, lsn);
+    }
+  }
+}
+
+TEST(ScanSegment, TakesNoMarksFromTheRestOfAnotherRecord) {
+  for (const std::uint32_t size : {10U, 82U, 90U, 5000U}) {
+    WalBuilder wal(kStart, kSize, size);
+    const WalSegmentInfo info = scan_segment(wal.bytes());
+    EXPECT_TRUE(info.ends.empty() && info.restore_points.empty() && !info.marks_missing) << size;
+  }
+}
+
 TEST(ScanSegment, TakesTheFrontOfASegment) {
   WalBuilder wal(kStart);
   fill(wal);

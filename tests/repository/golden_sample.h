@@ -11,6 +11,7 @@
 #include "repository/index.h"
 #include "repository/log_object.h"
 #include "repository/record.h"
+#include "sample_pages.h"
 #include "storage/contents.h"
 
 namespace holdfast::repository {
@@ -86,7 +87,9 @@ inline Sample put_sample(const Context& context, std::string_view component, bas
   entries.push_back(directory);
 
   // A relation: a stretch of a chunk, a hole of zero bytes, the rest of the chunk.
-  const base::Bytes chunk = pages(8, 1);
+  base::Bytes chunk = pages(7, 1);
+  const base::Bytes index_leaf = index_page(8192, 16, 1);
+  chunk.insert(chunk.end(), index_leaf.begin(), index_leaf.end());
   const ChunkId chunk_id = writer->put_pages(chunk, 8192);
   base::Bytes relation(chunk.begin(), chunk.begin() + 3 * 8192);
   relation.resize(relation.size() + 2 * 8192);

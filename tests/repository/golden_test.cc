@@ -34,7 +34,28 @@ struct Written {
   std::unique_ptr<Repository> repository;
   Sample sample;
   std::string compressed_wal = "wal/7300000000000000000/00000001/000000010000000000000002";
+  ChunkId compressed_pages;
 };
+
+base::Bytes make_pages() {
+  base::Bytes pages(2 * 8192);  // a page of zero bytes, and one that nothing is known of
+  std::fill(pages.begin() + 8192, pages.end(), std::uint8_t{42});
+  for (const std::size_t length : {16u, 24u}) {
+    const base::Bytes page = index_page(8192, length, 1);
+    pages.insert(pages.end(), page.begin(), page.end());
+  }
+  return pages;
+}
+
+ChunkId put_pages(const Context& context, const base::Bytes& pages) {
+  const Index index = Index::load(context);
+  ChunkStore store(context, index, {});
+  const auto writer = store.new_writer();
+  const ChunkId id = writer->put_pages(pages, 8192);
+  writer->finish();
+  store.finish();
+  return id;
+}
 
 // The body of a record, of no real backup.
 BackupRecord fixed_record() {
@@ -65,8 +86,8 @@ BackupRecord fixed_record() {
 
 class GoldenTest : public testing::Test {
  protected:
-  // Everything without compression, whose bytes are those of one version of zstd; then one
-  // compressed.
+  // Everything without compression, whose bytes are those of one version of zstd; then a log and a
+  // chunk of pages that are compressed.
   Written write() {
     Written written;
     written.key_file = make_key_file(random);
@@ -79,6 +100,7 @@ class GoldenTest : public testing::Test {
     written.sample = put_sample(context, "database", clock.now());
     context.compression_level = 3;
     put_log(context, written.compressed_wal, make_large_wal(), {}, 1);
+    written.compressed_pages = put_pages(context, make_pages());
     return written;
   }
 
@@ -167,6 +189,8 @@ TEST_F(GoldenTest, IsReadable) {
     if (entry.type == FileType::kFile) files[entry.path] = content_of(entry, reader);
   });
   EXPECT_TRUE(files == sample.files);
+  EXPECT_EQ(index.find(written.compressed_pages)->codec, Codec::kZstdPages);
+  EXPECT_TRUE(reader.read(written.compressed_pages) == make_pages());
   EXPECT_TRUE(log_content(context, kSampleWal) == sample.wal);
   EXPECT_TRUE(log_content(context, written.compressed_wal) == make_large_wal());
   EXPECT_EQ(log_content(context, kSampleHistory), sample.history);

@@ -72,12 +72,16 @@ TEST(IndexBody, RefusesWhatIsOutOfBounds) {
   expect_damaged([](auto& c) { c.pack.size_bytes = 200; });  // less than its chunks
   expect_damaged([](auto& c) { c.chunks[0].id = {}; });
   expect_damaged([](auto& c) { c.chunks[0].kind = ChunkKind{2}; });
-  expect_damaged([](auto& c) { c.chunks[0].codec = Codec{2}; });
+  expect_damaged([](auto& c) { c.chunks[0].codec = Codec{3}; });
   expect_damaged([](auto& c) { c.chunks[0].length = 0; });
   expect_damaged([](auto& c) { c.chunks[0].length = kMaxChunkSize + 1; });
   expect_damaged([](auto& c) { c.chunks[0].stored_length = crypto::kTagSize; });
   expect_damaged([](auto& c) { c.chunks[0].stored_length = 300 + crypto::kTagSize + 1; });
   expect_damaged([](auto& c) { c.chunks[0].codec = Codec::kNone; });  // yet shorter
+  expect_damaged([](auto& c) {
+    c.chunks[0].kind = ChunkKind::kBytes;
+    c.chunks[0].codec = Codec::kZstdPages;
+  });
   expect_damaged([](auto& c) { c.chunks.resize(kMaxPackChunks + 1, c.chunks[0]); });
 
   base::Bytes longer = encode_index(std::vector{contents_of(1, {10})});

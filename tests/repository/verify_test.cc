@@ -188,7 +188,7 @@ TEST_F(Verify, ContentThatIsNotWhatItsIdSays) {
   changed[100] ^= 1;
   Compressor compressor(3);
   base::Bytes packed(plain.size() + 100);
-  const auto size = compressor.compress(changed, packed);
+  const auto size = compressor.compress_pages(changed, kSamplePageSize, packed);
   ASSERT_EQ(size, plain.size());
   aead.seal(crypto::counter_nonce(location.number),
             associated.of(id, location.codec, location.length), base::ByteView(packed).first(*size),

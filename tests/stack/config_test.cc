@@ -129,10 +129,9 @@ TEST(Config, TakesTheWholeExample) {
 
 TEST(Config, NamesWhatItAcceptsAndDoesNotActOn) {
   const Config config = ConfigFile(kExample).load();
-  EXPECT_THAT(
-      config.without_effect,
-      ElementsAre("jobs", "wal", "notify", "metrics", "plans", "limits.rate", "limits.low_priority",
-                  "components.database.dumps", "components.database.checks"));
+  EXPECT_THAT(config.without_effect,
+              ElementsAre("jobs", "wal", "notify", "metrics", "plans", "components.database.dumps",
+                          "components.database.checks"));
   EXPECT_THAT(ConfigFile(with()).load().without_effect, ElementsAre());
 }
 
