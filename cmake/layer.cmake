@@ -2,7 +2,7 @@
 
 add_library(holdfast_flags INTERFACE)
 target_compile_options(holdfast_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
+  $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess> -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
   $<$<BOOL:${HOLDFAST_WERROR}>:-Werror>)
 target_include_directories(holdfast_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 if(HOLDFAST_SANITIZE)
@@ -18,6 +18,11 @@ function(holdfast_layer name)
   add_library(holdfast_${name} STATIC ${sources})
   list(TRANSFORM LAYER_USES PREPEND holdfast_)
   target_link_libraries(holdfast_${name} PUBLIC holdfast_flags ${LAYER_USES} ${LAYER_LINKS})
+  if(name STREQUAL "base")
+    target_precompile_headers(holdfast_base PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
+  else()
+    target_precompile_headers(holdfast_${name} REUSE_FROM holdfast_base)
+  endif()
 endfunction()
 
 # holdfast_tests(NAME): the test program of all tests/NAME/*_test.cc, one ctest test for each case.
@@ -29,6 +34,12 @@ function(holdfast_tests name)
   endif()
   add_executable(${name}_test ${sources})
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  if(name STREQUAL "base")
+    target_precompile_headers(base_test PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h
+                              <gmock/gmock.h> <gtest/gtest.h>)
+  else()
+    target_precompile_headers(${name}_test REUSE_FROM base_test)
+  endif()
   target_link_libraries(${name}_test PRIVATE holdfast_${name} ${TESTS_LINKS} GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60)
 endfunction()

@@ -32,7 +32,7 @@ bool is_ours(std::string_view line) {
                                  kRecoverySettings.end();
 }
 
-std::string quoted(std::string_view value) {
+std::string in_quotes(std::string_view value) {
   std::string text = "'";
   for (const char c : value) {
     if (c == '\'' || c == '\\') text += c;
@@ -53,7 +53,7 @@ std::string with_recovery_settings(
     if (!is_ours(line)) text += fmt::format("{}\n", line);
   }
   text += fmt::format("{}\n", kHeading);
-  for (const auto& [name, value] : settings) text += fmt::format("{} = {}\n", name, quoted(value));
+  for (const auto& [name, value] : settings) text += fmt::format("{} = {}\n", name, in_quotes(value));
   return text;
 }
 

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 new_stack --data-checksums
 pgbench -i -s 5 -q >/dev/null 2>&1
 fill documents 20
-sql "create index on documents (text); create extension amcheck"
+sql "create index on documents (data); create extension amcheck"
 
 expect 3 holdfast check
 says "there is no backup yet"

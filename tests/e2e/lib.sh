@@ -124,9 +124,9 @@ archive_now() {
 # The archived segments of all timelines, oldest first.
 archived_segments() { find "$repo/wal" -type f -name '0000*' ! -name '*.*' | sort; }
 
-fill() { # fill TABLE MEGABYTES: rows that do not compress much
-  sql "create table $1 as select g as id, md5(g::text || '$1') || md5('a' || g) || md5('b' || g) as text
-       from generate_series(1, $2 * 7200) g"
+fill() { # fill TABLE MEGABYTES: rows that do not compress
+  sql "create table $1 as select g as id, sha512(('$1' || g)::bytea) || sha512(g::text::bytea) as data
+       from generate_series(1, $2 * 6000) g"
 }
 
 # backup [ARGUMENTS...]: a backup of the database that must succeed; its id is in $backup.
@@ -144,7 +144,8 @@ start_backup() {
 
 count_packs() { { find "$repo/packs" -type f 2>/dev/null || true; } | wc -l; }
 
-# begin_backup: start_backup, and stops it (SIGSTOP) once it has stored something. The cluster needs some 100 MB that do not compress, so that this is in its middle.
+# begin_backup: start_backup, and stops it (SIGSTOP) once it has stored something. The cluster needs some
+# 60 MB that are not in the repository and do not compress, so that this is in the middle.
 begin_backup() {
   local before
   before=$(count_packs)

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 new_stack
-fill orders 100
+fill orders 60
 begin_backup
 expect 6 holdfast --json backup database
 same "the error" locked "$(result 'd["error"]["code"]')"

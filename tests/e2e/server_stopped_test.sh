@@ -3,8 +3,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 new_stack
-fill orders 100
 for mode in immediate fast; do
+  fill "orders_$mode" 60 # new each time: what is there already is not stored again
   begin_backup
   stop_server "$data" "$mode"
   kill -CONT "$backup_pid"

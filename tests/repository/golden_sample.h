@@ -72,6 +72,59 @@ inline base::Bytes make_large_wal() {
   return wal;
 }
 
+namespace sample_parts {
+
+// A relation: a stretch of a chunk, a hole of zero bytes, the rest of the chunk.
+inline void add_relation(Sample& sample, std::vector<FileEntry>& entries, const base::Bytes& chunk,
+                         const ChunkId& chunk_id, base::Time started) {
+  base::Bytes relation(chunk.begin(), chunk.begin() + 3 * 8192);
+  relation.resize(relation.size() + 2 * 8192);
+  relation.insert(relation.end(), chunk.begin() + 3 * 8192, chunk.end());
+  FileEntry entry = file("base/16384", relation, started);
+  add_extent(entry, 3 * 8192, chunk_id);
+  add_extent(entry, 2 * 8192, ChunkId{});
+  add_extent(entry, 5 * 8192, chunk_id, 3 * 8192);
+  entries.push_back(entry);
+  sample.files["base/16384"] = relation;
+}
+
+// A file of so many extents that they stand in chunks of their own.
+inline void add_scattered(Sample& sample, std::vector<FileEntry>& entries, const base::Bytes& chunk,
+                          const ChunkId& chunk_id, base::Time started, ChunkStore::Writer& writer) {
+  base::Bytes scattered;
+  FileEntry entry = file("base/16385", {}, started);
+  for (std::uint32_t page = 0; page < 40; ++page) {
+    const std::uint32_t offset = page * 5 % 8 * 8192;
+    scattered.insert(scattered.end(), chunk.begin() + offset, chunk.begin() + offset + 8192);
+    add_extent(entry, 8192, chunk_id, offset);
+  }
+  entry.size_bytes = scattered.size();
+  store_extents(entry, writer);
+  EXPECT_FALSE(entry.extent_chunks.empty());
+  entries.push_back(entry);
+  sample.files["base/16385"] = scattered;
+}
+
+inline void add_small_files(Sample& sample, std::vector<FileEntry>& entries, base::Time started,
+                            ChunkStore::Writer& writer) {
+  entries.push_back(file("empty", {}, started));
+  sample.files["empty"] = {};
+
+  FileEntry link = file("link", {}, started);
+  link.type = FileType::kSymlink;
+  link.link_target = "/somewhere/else";
+  entries.push_back(link);
+  sample.links["link"] = link.link_target;
+
+  const base::Bytes version = bytes_of("15\n");
+  FileEntry entry = file("version \xff", version, started);  // names need not be UTF-8
+  add_extent(entry, version.size(), writer.put_bytes(version));
+  entries.push_back(entry);
+  sample.files["version \xff"] = version;
+}
+
+}  // namespace sample_parts
+
 // Puts one backup of `component` with its WAL.
 inline Sample put_sample(const Context& context, std::string_view component, base::Time started) {
   using namespace sample_parts;
@@ -86,50 +139,13 @@ inline Sample put_sample(const Context& context, std::string_view component, bas
   directory.mode = 0750;
   entries.push_back(directory);
 
-  // A relation: a stretch of a chunk, a hole of zero bytes, the rest of the chunk.
   base::Bytes chunk = pages(7, 1);
   const base::Bytes index_leaf = index_page(8192, 16, 1);
   chunk.insert(chunk.end(), index_leaf.begin(), index_leaf.end());
   const ChunkId chunk_id = writer->put_pages(chunk, 8192);
-  base::Bytes relation(chunk.begin(), chunk.begin() + 3 * 8192);
-  relation.resize(relation.size() + 2 * 8192);
-  relation.insert(relation.end(), chunk.begin() + 3 * 8192, chunk.end());
-  FileEntry relation_entry = file("base/16384", relation, started);
-  add_extent(relation_entry, 3 * 8192, chunk_id);
-  add_extent(relation_entry, 2 * 8192, ChunkId{});
-  add_extent(relation_entry, 5 * 8192, chunk_id, 3 * 8192);
-  entries.push_back(relation_entry);
-  sample.files["base/16384"] = relation;
-
-  // A file of so many extents that they stand in chunks of their own.
-  base::Bytes scattered;
-  FileEntry scattered_entry = file("base/16385", {}, started);
-  for (std::uint32_t page = 0; page < 40; ++page) {
-    const std::uint32_t offset = page * 5 % 8 * 8192;
-    scattered.insert(scattered.end(), chunk.begin() + offset, chunk.begin() + offset + 8192);
-    add_extent(scattered_entry, 8192, chunk_id, offset);
-  }
-  scattered_entry.size_bytes = scattered.size();
-  store_extents(scattered_entry, *writer);
-  EXPECT_FALSE(scattered_entry.extent_chunks.empty());
-  entries.push_back(scattered_entry);
-  sample.files["base/16385"] = scattered;
-
-  FileEntry empty = file("empty", {}, started);
-  entries.push_back(empty);
-  sample.files["empty"] = {};
-
-  FileEntry link = file("link", {}, started);
-  link.type = FileType::kSymlink;
-  link.link_target = "/somewhere/else";
-  entries.push_back(link);
-  sample.links["link"] = link.link_target;
-
-  const base::Bytes version = bytes_of("15\n");
-  FileEntry version_entry = file("version \xff", version, started);  // names need not be UTF-8
-  add_extent(version_entry, version.size(), writer->put_bytes(version));
-  entries.push_back(version_entry);
-  sample.files["version \xff"] = version;
+  add_relation(sample, entries, chunk, chunk_id, started);
+  add_scattered(sample, entries, chunk, chunk_id, started, *writer);
+  add_small_files(sample, entries, started, *writer);
 
   BackupRecord record;
   record.file_table = store_file_table(entries, *writer);
