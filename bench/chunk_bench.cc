@@ -120,7 +120,7 @@ void measure_index() {
   for (int i = 0; i < kChunks / kChunksInPack; ++i) {
     repository::Index::PackContents& pack = packs.emplace_back();
     pack.pack.id = repository::PackId::make(keys.random);
-    pack.pack.size_bytes = kChunkSize * kChunksInPack;
+    pack.pack.size_bytes = kChunkSize * kChunksInPack + 4096;
     for (int n = 0; n < kChunksInPack; ++n) {
       auto& chunk = pack.chunks.emplace_back();
       keys.random.fill(chunk.id.bytes);

@@ -53,7 +53,8 @@ std::string with_recovery_settings(
     if (!is_ours(line)) text += fmt::format("{}\n", line);
   }
   text += fmt::format("{}\n", kHeading);
-  for (const auto& [name, value] : settings) text += fmt::format("{} = {}\n", name, in_quotes(value));
+  for (const auto& [name, value] : settings)
+    text += fmt::format("{} = {}\n", name, in_quotes(value));
   return text;
 }
 

@@ -68,6 +68,12 @@ class Planner {
     require_backup_wal(path);
     settle_target(path);
     collect_histories(history);
+    if (plan_.target.timeline == "latest" && plan_.target_timeline != plan_.details.timeline) {
+      plan_.notes.push_back(
+          fmt::format("it follows timeline {}, which branched off after the backup (timeline {}); "
+                      "'holdfast wal list' shows where, --timeline current stays",
+                      plan_.target_timeline, plan_.details.timeline));
+    }
     plan_.settings.emplace_back("recovery_target_timeline", std::to_string(plan_.target_timeline));
     if (plan_.target.kind != Kind::kEndOfWal) {
       plan_.settings.emplace_back("recovery_target_action", plan_.target.action);

@@ -95,7 +95,9 @@ class Server {
 
   void start() {
     settle_port();
-    std::string options = fmt::format("-p {}", port_);
+    // The copy would write its process id where the original's configuration says, over the
+    // original's.
+    std::string options = fmt::format("-p {} -c external_pid_file=", port_);
     for (const std::string& option : configuration_) options += " " + option;
     const ProcessResult result =
         run({(programs_ / "pg_ctl").string(), "start", "-W", "-s", "-D", data_directory_.string(),

@@ -261,9 +261,10 @@ void Verification::check_log(const std::string& name, const std::vector<std::str
   std::string problem;
   try {
     const std::optional<LogInfo> log =
-        options_.quick
-            ? stat_log(context_, name)
-            : read_log(context_, name, [&](base::ByteView) { base::throw_if_stopped(stop_); });
+        options_.quick ? stat_log(context_, name)
+                       : read_log(
+                             context_, name, [&](base::ByteView) { base::throw_if_stopped(stop_); },
+                             LogCheck::kDigest);
     if (log) return;
     problem = kMissing;
   } catch (const base::Error& error) {

@@ -83,7 +83,9 @@ class LogCheck {
     try {
       const bool there =
           quick_ ? repository::stat_log(context_, object.name).has_value()
-                 : repository::read_log(context_, object.name, [](base::ByteView) {}).has_value();
+                 : repository::read_log(
+                       context_, object.name, [](base::ByteView) {}, repository::LogCheck::kDigest)
+                       .has_value();
       if (there) return;
       damaged_.lock()->push_back({object.name, "", "it has disappeared while it was checked"});
     } catch (const Error& error) {

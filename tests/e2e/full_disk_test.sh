@@ -22,6 +22,8 @@ says "no space"
 
 rm "$work/small/filler"
 mount -o remount,size=600m "$work/small"
+sql "create table more as select 1"
+archive_now # what could not be archived has been by now
 backup
 expect 0 holdfast verify --all
 expect 0 holdfast restore database --to "$work/back" --backup "$backup"
