@@ -163,8 +163,11 @@ std::size_t ChunkReader::Impl::read(const ChunkId& id, const ChunkLocation& loca
                       "a mistake in the program: no room for a chunk's content");
   }
   const base::MutableByteView plain = out.first(location.length);
-  OpenPack& pack = open_pack(location.pack);
-  const base::ByteView sealed = fetch(location.pack, location.offset, location.stored_length);
+  const auto task = [&] { return fmt::format("while reading chunk {}", base::to_hex(id.bytes)); };
+  OpenPack& pack =
+      base::with_context(task, [&]() -> OpenPack& { return open_pack(location.pack); });
+  const base::ByteView sealed = base::with_context(
+      task, [&] { return fetch(location.pack, location.offset, location.stored_length); });
   if (sealed.size() != location.stored_length) {
     throw_damaged(id, location, "is missing: the pack is shorter than it was");
   }

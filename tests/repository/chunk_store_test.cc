@@ -413,6 +413,12 @@ TEST(ChunkReader, NamesPackAndChunk) {
   EXPECT_THAT(error.what(), testing::HasSubstr(name));
   EXPECT_THAT(error.what(), testing::HasSubstr(base::to_hex(id.bytes)));
 
+  storage::delete_object(*repository.storage, name);
+  const base::Error missing = error_of([&] { read_chunk(repository.context(), id); });
+  EXPECT_EQ(missing.kind(), base::ErrorKind::kDamaged);
+  EXPECT_THAT(missing.what(), testing::HasSubstr(name));
+  EXPECT_THAT(missing.what(), testing::HasSubstr(base::to_hex(id.bytes)));
+
   ChunkId unknown;
   unknown.bytes.fill(1);
   EXPECT_EQ(error_of([&] { read_chunk(repository.context(), unknown); }).kind(),
