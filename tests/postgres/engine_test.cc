@@ -9,7 +9,12 @@
 #include "postgres/temporary_server.h"
 #include "repository/fixture.h"
 #include "repository/verify.h"
+#include "storage/child.h"
+#include "storage/damage.h"
+#include "storage/directory.h"
 #include "storage/fault_storage.h"
+#include "storage/killing_storage.h"
+#include "storage/temporary_directory.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -103,6 +108,33 @@ TEST_F(EngineTest, ABackupSurvivesTheFailureOfAnyStorageOperation) {
     EXPECT_TRUE(damage_of(context, id).empty());
     if (!faults.fired()) break;
     ASSERT_LT(n, 200U) << "it never comes to an end";
+  }
+}
+
+// Before and behind each write in turn, in a process and on a disk of their own; the run that
+// follows finds what the dead one left, its lock too.
+TEST_F(EngineTest, ABackupSurvivesADeathAtAnyWrite) {
+  const std::string earlier = back_up(repository_.context());
+  crypto::SystemRandom random;
+  bool died = true;
+  for (std::size_t n = 0; died; ++n) {
+    SCOPED_TRACE(fmt::format("{} write {}", n % 2 == 0 ? "before" : "behind", n / 2 + 1));
+    change();
+    const storage::TemporaryDirectory directory;
+    const std::unique_ptr<storage::Storage> storage = storage::open_directory(directory.path());
+    storage::copy_objects(*repository_.storage, *storage);
+    const auto context_of = [&](storage::Storage& used) {
+      return Context{used, repository_.keyring, repository_.clock, random, 3};
+    };
+    const std::string outcome = storage::run_in_child([&] {
+      storage::KillingStorage killing(*storage, n / 2 + 1, n % 2 == 1);
+      return back_up(context_of(killing));
+    });
+    died = outcome == "died";
+    const Context context = context_of(*storage);
+    EXPECT_TRUE(damage_of(context, earlier).empty());
+    EXPECT_TRUE(damage_of(context, died ? back_up(context) : outcome).empty());
+    ASSERT_LT(n, 100U) << "it never comes to an end";
   }
 }
 
