@@ -20,14 +20,6 @@ using storage::Operation;
 
 constexpr std::uint32_t kPage = 8192;
 
-base::Bytes read_chunk(const Context& context, const ChunkId& id) {
-  const Index index = Index::load(context);
-  ChunkReader reader(context, index);
-  base::Bytes content(reader.length(id));
-  reader.read_and_check_id(id, content);
-  return content;
-}
-
 TEST(ChunkReader, NamesPackAndChunk) {
   TestRepository repository;
   StoreRun run(repository.context());

@@ -7,10 +7,20 @@
 #include <vector>
 
 #include "fixture.h"
+#include "repository/chunk_reader.h"
 #include "repository/file_table.h"
 #include "repository/verify.h"
 
 namespace holdfast::repository {
+
+// As it is found by a run of its own.
+inline base::Bytes read_chunk(const Context& context, const ChunkId& id) {
+  const Index index = Index::load(context);
+  ChunkReader reader(context, index);
+  base::Bytes content(reader.length(id));
+  reader.read_and_check_id(id, content);
+  return content;
+}
 
 // One writing run of one thread.
 struct StoreRun {
