@@ -8,37 +8,20 @@
 # cache is dropped before each (needs root); --quick: 300 MB, one run. TMPDIR says where, with room for
 # four times the size.
 set -euo pipefail
-# shellcheck source=../scripts/throwaway.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/throwaway.sh"
+# shellcheck source=tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 
-fail() {
-  echo "bench/compare.sh: $*" >&2
-  exit 1
-}
-
-size=3200 runs=3 cold=false
+size=3200 runs=3
 while (($#)); do
   case "$1" in
     --quick) size=300 runs=1 ;;
     --size) size=$2 && shift ;;
     --runs) runs=$2 && shift ;;
     --cold) cold=true ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+    *) usage ;;
   esac
   shift
 done
-
-end() {
-  local status=$?
-  trap - EXIT
-  trap '' INT TERM
-  set +e
-  [[ ! ${work-} ]] || remove_work
-  exit "$status"
-}
-trap end EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # ---- The cluster ---------------------------------------------------------------------------------
 
@@ -66,64 +49,7 @@ make_data() {
   sql checkpoint
 }
 
-# archive_command: the tool under test is named in a file; segments are also kept for `wal push`.
-# (pgBackRest insists on a command that has its name in it.)
-write_archive_script() {
-  cat >"$work/archive-pgbackrest" <<END
-#!/bin/sh
-case \$(cat $work/active) in
-  holdfast) exec $program -c $work/holdfast.yaml wal push "\$1" ;;
-  pgbackrest) exec pgbackrest --config=$work/pgbackrest.conf --stanza=bench archive-push "\$1" ;;
-  keep) cp "\$1" $work/segments/ ;;
-esac
-END
-  chmod +x "$work/archive-pgbackrest"
-}
-
-write_tool_configurations() {
-  cat >"$work/holdfast.yaml" <<END
-stack: bench
-repositories:
-  main: {url: $work/holdfast-repository, key_file: $work/holdfast.key, compression: 3}
-components:
-  database:
-    type: postgresql
-    connection: "host=$work/run port=5432 user=postgres dbname=postgres"
-limits: {workers: 2}
-END
-  cat >"$work/pgbackrest.conf" <<END
-[global]
-repo1-path=$work/pgbackrest-repository
-repo1-cipher-type=aes-256-cbc
-repo1-cipher-pass=$(head -c 33 /dev/urandom | base64)
-repo1-bundle=y
-repo1-retention-full=9
-compress-type=zst
-compress-level=3
-process-max=2
-start-fast=y
-log-level-file=off
-log-level-console=error
-lock-path=$work/lock
-spool-path=$work/spool
-[bench]
-pg1-path=$work/data
-pg1-port=5432
-pg1-socket-path=$work/run
-pg1-user=postgres
-END
-}
-
 # ---- Measuring -----------------------------------------------------------------------------------
-
-# measure TOOL ACTION [--stored DIR] -- COMMAND...: after what is still to be written has been.
-measure() {
-  sync
-  if $cold; then echo 3 >/proc/sys/vm/drop_caches; fi
-  as_server python3 "$measure" run "$work/results" "$@" >&2
-}
-
-active() { echo "$1" >"$work/active"; }
 
 round_of_holdfast() {
   active holdfast
@@ -170,18 +96,9 @@ clear_round() {
 # ---- The run -------------------------------------------------------------------------------------
 
 "$project/scripts/setup" --bench
-"$project/scripts/build"
+[[ ${HOLDFAST-} ]] || "$project/scripts/build"
 make_work bench
-measure=$work/measure.py
-install -m 755 "$project/bench/measure.py" "$measure"
-as_server mkdir -p "$work/segments" "$work/lock" "$work/spool"
-: >"$work/results"
-((EUID != 0)) || chown postgres: "$work/results"
-write_tool_configurations
-write_archive_script
-holdfast=("$program" -c "$work/holdfast.yaml" -q)
-pgbackrest=(pgbackrest "--config=$work/pgbackrest.conf" --stanza=bench)
-holdfast() { as_server "${holdfast[@]}" "$@"; }
+prepare_tools repo1-cipher-type=aes-256-cbc "repo1-cipher-pass=$(head -c 33 /dev/urandom | base64)"
 
 echo "Making a cluster of some $size MB" >&2
 active none
@@ -197,8 +114,7 @@ make_data
 active keep
 for ((i = 0; i < 6; i++)); do
   PGOPTIONS="-c synchronous_commit=off" pgbench -n -c 2 -t 2000 >/dev/null 2>&1
-  segment=$(sql "select pg_walfile_name(pg_switch_wal())")
-  wait_for "$segment" is_archived "$segment"
+  settle
 done
 database_size=$(sql "select pg_size_pretty(sum(pg_database_size(oid))) from pg_database")
 

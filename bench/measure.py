@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Measures commands, and prints what was measured.
 
-  measure.py run RESULTS TOOL ACTION [--stored DIR] -- COMMAND...
+  measure.py run RESULTS TOOL ACTION [--stored DIR | --grown DIR...] -- COMMAND...
       runs the command and adds a line to the file RESULTS: wall time, CPU time of it and its children,
-      peak memory of all of them together, and the size of what is then in DIR
+      peak memory of all of them together, and the size of what is then in DIR, or by how much it grew
   measure.py report RESULTS
-      the medians, and the ratios of the first tool to the second"""
+      the medians, and the ratios of the first tool to the second
+  measure.py aim RESULTS TEXT MOST METRIC TOOL ACTION [TOOL ACTION]
+      says whether a median, or the ratio of two, is at most so much"""
 
 import json
 import os
@@ -45,7 +47,8 @@ def stored_size(directory):
     return size / 2**20
 
 
-def run(results, tool, action, directory, command):
+def run(results, tool, action, stored, grown, command):
+    size_before = sum(map(stored_size, grown))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -63,15 +66,40 @@ def run(results, tool, action, directory, command):
     result = {"tool": tool, "action": action, "wall": wall,
               "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
               "memory": max(peak[0], after.ru_maxrss / 1024)}
-    if directory:
-        result["stored"] = stored_size(directory)
+    if stored:
+        result["stored"] = stored_size(stored)
+    if grown:
+        result["stored"] = sum(map(stored_size, grown)) - size_before
     with open(results, "a", encoding="ascii") as file:
         file.write(json.dumps(result) + "\n")
 
 
-def report(results):
+def read(results):
     with open(results, encoding="ascii") as file:
-        lines = [json.loads(line) for line in file]
+        return [json.loads(line) for line in file]
+
+
+def values_of(lines, tool, action, metric):
+    return [line[metric] for line in lines
+            if (line["tool"], line["action"]) == (tool, action) and metric in line]
+
+
+def aim(results, text, most, metric, *of):
+    lines = read(results)
+    medians = []
+    for place in range(0, len(of), 2):
+        values = values_of(lines, of[place], of[place + 1], metric)
+        if not values:
+            print(f"{text:76} not measured")
+            return
+        medians.append(statistics.median(values))
+    got = medians[0] / medians[1] if len(medians) > 1 else medians[0]
+    verdict = "met" if got <= float(most) else "MISSED"
+    print(f"{text:76} {got:8.3f}  at most {most:6} {verdict}")
+
+
+def report(results):
+    lines = read(results)
     tools = list(dict.fromkeys(line["tool"] for line in lines))
     print(f"{'median of runs':30}" + "".join(f"{tool:>16}" for tool in tools) +
           f"{'ratio of the first two':>26}")
@@ -79,8 +107,7 @@ def report(results):
         for metric, unit in UNITS.items():
             medians = {}
             for tool in tools:
-                values = [line[metric] for line in lines
-                          if (line["tool"], line["action"]) == (tool, action) and metric in line]
+                values = values_of(lines, tool, action, metric)
                 if values:
                     medians[tool] = statistics.median(values)
             if not medians:
@@ -98,12 +125,16 @@ def main():
     if len(arguments) == 2 and arguments[0] == "report":
         report(arguments[1])
         return
+    if len(arguments) in (7, 9) and arguments[0] == "aim":
+        aim(*arguments[1:])
+        return
     if len(arguments) < 6 or arguments[0] != "run" or "--" not in arguments:
         sys.exit(__doc__)
     split = arguments.index("--")
     options = arguments[4:split]
-    directory = options[1] if options[:1] == ["--stored"] else None
-    run(*arguments[1:4], directory, arguments[split + 1:])
+    stored = options[1] if options[:1] == ["--stored"] else None
+    grown = options[1:] if options[:1] == ["--grown"] else []
+    run(*arguments[1:4], stored, grown, arguments[split + 1:])
 
 
 if __name__ == "__main__":

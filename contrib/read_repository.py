@@ -373,6 +373,9 @@ class Repository:
                 pack, pack_class, _ = reader.raw(16), reader.u8(), reader.u64()
                 self.add_pack(pack, pack_class, reader, with_pages=False)
                 indexed.add(pack)
+            if reader.left():
+                for _ in range(reader.count(16)):
+                    reader.raw(16)  # the index objects that this one replaces
             reader.end()
         for name in self.names("packs"):
             pack = bytes.fromhex(name.rpartition("/")[2])

@@ -121,8 +121,10 @@ pause_load() {
     where application_name = 'pgbench' and state = 'active' and wait_event_type is distinct from 'Lock')"
 }
 
-is_archived() { # is_archived SEGMENT: PostgreSQL has been told so
-  is_true "coalesce(last_archived_wal >= '$1', false) from pg_stat_archiver"
+# is_archived SEGMENT: PostgreSQL has been told so. (Last may be a backup's history file, of a smaller name.)
+is_archived() {
+  is_true "coalesce(last_archived_wal >= '$1', false) or exists (select from pg_ls_archive_statusdir()
+    where name = '$1.done') from pg_stat_archiver"
 }
 
 # json FILE EXPRESSION: a Python expression over d, the one JSON document in the file.

@@ -12,6 +12,7 @@
 #include "cli/error_json.h"
 #include "cli/session.h"
 #include "stack/component.h"
+#include "stack/schema.h"
 
 namespace holdfast::cli {
 namespace {
@@ -54,6 +55,13 @@ class BackupRun {
     }
     options_.kind = arguments.value("--kind").value_or(kind);
     options_.accept_new_system = arguments.has("--accept-new-system");
+    if (const auto share = arguments.value("--audit")) {
+      options_.audit_share = stack::parse_share(*share);
+      if (!options_.audit_share) {
+        throw Error(ErrorKind::kUsage, fmt::format("--audit \"{}\" is no share", *share),
+                    "give one from 0% to 100%, such as 2%");
+      }
+    }
     options_.workers = session_.workers();
     options_.rate_bytes = session_.config().limits.rate_bytes;
     if (components_.empty()) {

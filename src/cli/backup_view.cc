@@ -1,11 +1,29 @@
 #include "cli/backup_view.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 namespace holdfast::cli {
 
 nlohmann::json time_json(const std::optional<base::Time>& time) {
   return time ? nlohmann::json(base::format_time(*time)) : nlohmann::json(nullptr);
+}
+
+nlohmann::json window_json(const stack::RecoveryWindow& window) {
+  return {{"from", time_json(window.from)},
+          {"to", time_json(window.to)},
+          {"continuous", window.continuous}};
+}
+
+std::string window_line(const std::string& component, const stack::RecoveryWindow& window) {
+  if (!window.from) return fmt::format("{}: no backup yet", component);
+  const std::string to = window.to ? short_time(*window.to) : short_time(*window.from);
+  return window.continuous
+             ? fmt::format("{}: any moment from {} to {}", component, short_time(*window.from), to)
+             : fmt::format(
+                   "{}: the ends of its backups, from {} to {}; WAL is not whole behind them",
+                   component, short_time(*window.from), to);
 }
 
 std::string short_time(base::Time time) {

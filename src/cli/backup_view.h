@@ -6,6 +6,7 @@
 #include <string>
 
 #include "repository/record.h"
+#include "stack/component.h"
 
 namespace holdfast::cli {
 
@@ -16,6 +17,11 @@ nlohmann::json backup_json(const repository::BackupSummary& backup, const std::s
                            const VerifiedTimes& verified);
 
 nlohmann::json time_json(const std::optional<base::Time>& time);  // a text or null
+
+// {"from", "to", "continuous"}.
+nlohmann::json window_json(const stack::RecoveryWindow& window);
+// "database: any moment from … to …".
+std::string window_line(const std::string& component, const stack::RecoveryWindow& window);
 
 // To the second, for columns.
 std::string short_time(base::Time time);

@@ -32,6 +32,9 @@ constexpr Option kBackupOptions[] = {
      .help = "full (the default) or incremental",
      .choices = kKinds},
     {.name = "--job", .value = "NAME", .help = "as that job: its components, kind and repository"},
+    {.name = "--audit",
+     .value = "SHARE",
+     .help = "how much of the unchanged data an incremental backup reads again, such as 2%"},
     {.name = "--accept-new-system",
      .help = "the component is another cluster than before, on purpose (pg_upgrade, a rebuild)"},
 };
@@ -60,10 +63,13 @@ constexpr Option kRestoreOptions[] = {
      .value = "OLD=NEW",
      .help = "put the tablespace at OLD into NEW",
      .repeats = true},
+    {.name = "--delta",
+     .help =
+         "over the cluster that is in DIR: write only what differs, remove what does not belong"},
     {.name = "--start", .help = "start the server, and wait until it is there"},
 };
-constexpr Words kRestoreLater[] = {"--delta",  "--only",    "--table",     "--into",
-                                   "--rename", "--replace", "--run-hooks", "--keep-ttl"};
+constexpr Words kRestoreLater[] = {"--only",    "--table",     "--into",    "--rename",
+                                   "--replace", "--run-hooks", "--keep-ttl"};
 constexpr Option kWalOptions[] = {
     {.name = "--component",
      .value = "NAME",
@@ -82,6 +88,12 @@ constexpr Option kVerifyOptions[] = {
     {.name = "--quick", .help = "only that every object is there, whole by its size"},
 };
 constexpr Words kVerifyLater[] = {"--restore"};
+constexpr Option kPruneOptions[] = {
+    {.name = "--dry-run", .help = "say what would be removed, and write nothing"},
+    {.name = "--grace",
+     .value = "DURATION",
+     .help = "how long space waits before it is freed, for runs that may still use it (1d)"},
+};
 constexpr Option kKeyAddOptions[] = {
     {.name = "--key-file",
      .value = "FILE",
@@ -184,6 +196,14 @@ constexpr Command kCommands[] = {
      .later = kVerifyLater,
      .run = run_verify,
      .details = "The latest backup of each component if none is named. Exit status 5: damage."},
+    {.name = "prune",
+     .arguments = "",
+     .summary = "remove what no job keeps any more; never the last good backup",
+     .options = kPruneOptions,
+     .run = run_prune,
+     .details =
+         "By `keep` of the jobs and of wal in the configuration. Backups may run beside it.\n"
+         "Exit status 3: something kept it from removing all that it should."},
     {.name = "key list",
      .arguments = "",
      .summary = "who can open the repository",
@@ -225,9 +245,9 @@ constexpr Command kCommands[] = {
      .run = run_help},
 };
 
-constexpr Words kLaterCommands[] = {"dump",   "cat",     "diff",   "follow",  "prune",
-                                    "copy",   "mount",   "drill",  "recover", "status",
-                                    "daemon", "metrics", "alerts", "setup"};
+constexpr Words kLaterCommands[] = {"dump",    "cat",    "diff",    "follow", "copy",
+                                    "mount",   "drill",  "recover", "status", "daemon",
+                                    "metrics", "alerts", "setup"};
 
 constexpr Language kLanguage{.commands = kCommands, .globals = kGlobals, .later = kLaterCommands};
 

@@ -24,6 +24,7 @@ int run_wal_push(Session& session);
 int run_wal_fetch(Session& session);
 int run_wal_list(Session& session);
 int run_verify(Session& session);
+int run_prune(Session& session);
 int run_key_list(Session& session);
 int run_key_add(Session& session);
 int run_key_remove(Session& session);

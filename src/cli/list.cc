@@ -30,16 +30,6 @@ stack::RecoveryWindow window_of(const repository::Context& context,
   return {backups.front().finished, backups.back().finished, false};
 }
 
-std::string window_line(const std::string& component, const stack::RecoveryWindow& window) {
-  if (!window.from) return fmt::format("{}: no backup yet", component);
-  const std::string to = window.to ? short_time(*window.to) : short_time(*window.from);
-  return window.continuous
-             ? fmt::format("{}: any moment from {} to {}", component, short_time(*window.from), to)
-             : fmt::format(
-                   "{}: the ends of its backups, from {} to {}; WAL is not whole behind them",
-                   component, short_time(*window.from), to);
-}
-
 class ListRun {
  public:
   explicit ListRun(Session& session) : session_(session), arguments_(session.arguments()) {}
@@ -86,9 +76,7 @@ class ListRun {
     }
     nlohmann::json windows = nlohmann::json::object();
     for (const auto& [name, window] : windows_) {
-      windows[name] = {{"from", time_json(window.from)},
-                       {"to", time_json(window.to)},
-                       {"continuous", window.continuous}};
+      windows[name] = window_json(window);
       if (!arguments_.has("--points")) continue;
       auto& points = windows[name]["points"] = nlohmann::json::array();
       for (const auto& backup : components_[name]) points.push_back(time_json(backup.finished));

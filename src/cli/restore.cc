@@ -77,6 +77,7 @@ RestoreOptions read_options(Session& session, const std::string& component) {
   options.timeline = arguments.value("--timeline").value_or("");
   options.action = arguments.value("--action").value_or("");
   options.tablespaces = read_tablespaces(arguments.values("--tablespace"));
+  options.delta = arguments.has("--delta");
   options.start = arguments.has("--start");
   options.workers = session.workers();
   options.restore_command = restore_command(session, component);
@@ -93,9 +94,15 @@ std::string port_of(const std::string& conninfo) {
 nlohmann::json document_of(const std::string& component, const RestoreOptions& options,
                            const RestoreOutcome& outcome, double seconds) {
   nlohmann::json document = {
-      {"component", component}, {"backup", outcome.backup}, {"to", options.to.string()},
-      {"bytes", outcome.bytes}, {"files", outcome.files},   {"duration_seconds", seconds},
-      {"notes", outcome.notes}, {"reached", nullptr},
+      {"component", component},
+      {"backup", outcome.backup},
+      {"to", options.to.string()},
+      {"bytes", outcome.bytes},
+      {"bytes_written", outcome.bytes_written},
+      {"files", outcome.files},
+      {"duration_seconds", seconds},
+      {"notes", outcome.notes},
+      {"reached", nullptr},
   };
   if (outcome.reached) {
     document["reached"] = {{"time", time_json(outcome.reached->time)},
@@ -111,9 +118,12 @@ nlohmann::json document_of(const std::string& component, const RestoreOptions& o
 
 void print_outcome(Session& session, const RestoreOptions& options, const RestoreOutcome& outcome,
                    base::Duration duration) {
-  session.print(fmt::format("restored {} into {}: {}, {} files, in {}", outcome.backup,
-                            options.to.string(), base::format_size(outcome.bytes), outcome.files,
-                            base::format_duration(duration)));
+  const std::string written = options.delta ? fmt::format(" ({} written, the rest was there)",
+                                                          base::format_size(outcome.bytes_written))
+                                            : std::string();
+  session.print(fmt::format("restored {} into {}: {}{}, {} files, in {}", outcome.backup,
+                            options.to.string(), base::format_size(outcome.bytes), written,
+                            outcome.files, base::format_duration(duration)));
   if (outcome.reached) {
     const auto& reached = *outcome.reached;
     session.print(fmt::format("reached LSN {}{}", reached.lsn,

@@ -7,14 +7,18 @@
 #include <optional>
 #include <thread>
 
+#include "base/detached.h"
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/wal_system.h"
 #include "postgres/backup_details.h"
 #include "postgres/control_file.h"
+#include "postgres/wal_ahead.h"
 #include "postgres/wal_archive.h"
+#include "postgres/wal_prefetch.h"
 #include "stack/archiving_key.h"
+#include "stack/repositories.h"
 
 namespace holdfast::cli {
 namespace {
@@ -77,17 +81,10 @@ std::optional<std::string> postgres_component(Session& session) {
   return only;
 }
 
-int run_wal_push(Session& session) {
-  // More threads than this find nothing to do in one segment.
-  constexpr unsigned kMostThreads = 4;
-  postgres_component(session);  // a name that is wrong is an error; the WAL itself says whose it is
-  const std::string& path = session.arguments().positional.front();
-  const int threads =
-      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads));
-  const auto repository = stack::open_repository_for_archiving(session.repository_config(),
-                                                               session.clock(), session.random());
-  const auto result = postgres::push_wal(repository->context(), path, threads);
-  const bool archived = result == postgres::WalPush::kArchived;
+namespace {
+
+void report_archived(Session& session, const std::string& path, postgres::WalPush outcome) {
+  const bool archived = outcome == postgres::WalPush::kArchived;
   if (session.verbose()) {
     session.note(fmt::format("{}: {}", path, archived ? "archived" : "is archived already"));
   }
@@ -95,8 +92,102 @@ int run_wal_push(Session& session) {
     session.print_json(
         {{"file", std::filesystem::path(path).filename().string()}, {"archived", archived}});
   }
+}
+
+// Where the configuration asks for it: see postgres/wal_ahead.h.
+postgres::WalPush push_ahead(Session& session, const std::filesystem::path& path, int threads) {
+  const auto& config = session.repository_config();
+  const auto directory = stack::private_directory();
+  const std::string name = path.filename().string();
+  if (directory) {
+    // Without the keys, which take longer to open than this takes.
+    const auto storage = stack::open_storage(config);
+    if (postgres::ArchivedNotes(*directory, path.parent_path(), *storage).take(name)) {
+      return postgres::WalPush::kArchived;
+    }
+  }
+  const auto repository =
+      stack::open_repository_for_archiving(config, session.clock(), session.random());
+  std::optional<postgres::ArchivedNotes> notes;
+  if (directory) notes.emplace(*directory, path.parent_path(), repository->storage());
+  if (notes && !postgres::ready_after(path, 1).empty() && !notes->is_served()) {
+    base::run_detached([&] {
+      postgres::archive_ahead(repository->context(), *notes, path,
+                              {.most = session.config().wal.push_ahead, .workers = 2 * threads});
+    });
+  }
+  const auto pushed = postgres::push_wal(repository->context(), path, threads);
+  if (notes) notes->forget(name);
+  return pushed.outcome;
+}
+
+}  // namespace
+
+int run_wal_push(Session& session) {
+  // More threads than this find nothing to do in one segment.
+  constexpr unsigned kMostThreads = 4;
+  postgres_component(session);  // a name that is wrong is an error; the WAL itself says whose it is
+  const std::string& path = session.arguments().positional.front();
+  postgres::remove_fetched_ahead(std::filesystem::path(path).parent_path());
+  const int threads =
+      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads));
+  if (session.config().wal.push_ahead > 0) {
+    report_archived(session, path, push_ahead(session, path, threads));
+    return kDone;
+  }
+  const auto repository = stack::open_repository_for_archiving(session.repository_config(),
+                                                               session.clock(), session.random());
+  const auto pushed = postgres::push_wal(repository->context(), path, threads);
+  report_archived(session, path, pushed.outcome);
   return kDone;
 }
+
+namespace {
+
+// As recovery calls it, in the data directory, for the segments that it replays one by one.
+std::optional<postgres::FetchedAhead> fetched_ahead(Session& session, const std::string& name,
+                                                    const std::filesystem::path& destination) {
+  const auto parsed = postgres::parse_wal_file_name(name);
+  std::error_code ignored;
+  if (!parsed || parsed->kind != postgres::WalFileKind::kSegment ||
+      destination.filename() != "RECOVERYXLOG" || session.config().wal.fetch_ahead == 0 ||
+      !std::filesystem::exists("global/pg_control", ignored)) {
+    return std::nullopt;
+  }
+  return postgres::FetchedAhead(destination.parent_path(), session.repository_config().url,
+                                system_to_fetch_from(session));
+}
+
+// The process copies this one: where the repository is open already, its keys are not derived
+// again.
+void fetch_further(Session& session, const postgres::FetchedAhead& ahead, const std::string& name,
+                   const std::filesystem::path& destination) {
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(destination, error);
+  if (error || !postgres::is_segment_size(size) || ahead.follow(name)) return;
+  base::run_detached([&] {
+    const postgres::PrefetchOptions options{
+        .system_id = system_to_fetch_from(session),
+        .segment_size = static_cast<std::uint32_t>(size),
+        .most = session.config().wal.fetch_ahead,
+        .workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U))};
+    postgres::prefetch_wal(session.repository().context(), ahead, options, name);
+  });
+}
+
+bool fetch(Session& session, const std::string& name, const std::filesystem::path& destination) {
+  const auto ahead = fetched_ahead(session, name, destination);
+  bool there = ahead && ahead->take(name, destination);
+  if (!there) {
+    session.repository().require_reading("wal fetch");
+    const std::uint64_t system = system_to_fetch_from(session);
+    there = postgres::fetch_wal(session.repository().context(), system, name, destination);
+  }
+  if (there && ahead) fetch_further(session, *ahead, name, destination);
+  return there;
+}
+
+}  // namespace
 
 int run_wal_fetch(Session& session) {
   const std::string& name = session.arguments().positional[0];
@@ -105,9 +196,7 @@ int run_wal_fetch(Session& session) {
   if (!postgres::parse_wal_file_name(name)) {
     throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no name of a WAL file", name));
   }
-  session.repository().require_reading("wal fetch");
-  const std::uint64_t system = system_to_fetch_from(session);
-  if (!postgres::fetch_wal(session.repository().context(), system, name, destination)) {
+  if (!fetch(session, name, destination)) {
     // Recovery asks for what is not there at each end of the WAL: that is no error of anyone.
     constexpr int kNotThere = 4;
     session.note(fmt::format("holdfast: {} is not in the repository", name));

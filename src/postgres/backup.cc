@@ -11,9 +11,9 @@
 #include "postgres/backup_details.h"
 #include "postgres/backup_session.h"
 #include "postgres/backup_wal.h"
-#include "postgres/cluster_reader.h"
 #include "postgres/control_file.h"
-#include "repository/lock.h"
+#include "postgres/incremental.h"
+#include "repository/publish.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -42,22 +42,22 @@ void require_local_primary(const ClusterInfo& cluster, const Connection& connect
       "run on the server's own host as the user that the server runs as, or as root");
 }
 
-// The last record of the component, and that it is of the same cluster.
-std::string previous_backup(const Context& context, const BackupRequest& request,
-                            const ClusterInfo& cluster) {
-  const repository::Catalog catalog = repository::list_backups(context, request.component);
-  if (catalog.backups.empty()) return {};
-  const BackupSummary& last = catalog.backups.back();
-  const std::uint64_t before = details_of(last).system_id;
-  if (before != cluster.system_id && !request.accept_new_system) {
+// The newest backup of the component, which must be of the same cluster.
+std::optional<IncrementalBase> backup_before(const Context& context, const BackupRequest& request,
+                                             const ClusterInfo& cluster) {
+  std::optional<repository::BackupRecord> record =
+      repository::newest_backup(context, request.component);
+  if (!record) return std::nullopt;
+  BackupDetails details = details_of(record->summary);
+  if (details.system_id != cluster.system_id && !request.accept_new_system) {
     throw Error(
         ErrorKind::kRefused,
         fmt::format("{} was the cluster with system identifier {} until now; this one is {}",
-                    request.component, before, cluster.system_id),
+                    request.component, details.system_id, cluster.system_id),
         "after pg_upgrade or a rebuild, say --accept-new-system once; the old cluster's "
         "backups stay");
   }
-  return last.id;
+  return IncrementalBase{std::move(*record), std::move(details)};
 }
 
 // Never given twice: the next free second.
@@ -98,8 +98,8 @@ FileEntry store_backup_label(const ClusterInfo& cluster, const BackupStop& stop,
 }
 
 // "base/5/16384 block 12 (public.trades in shop)".
-std::string describe_bad_page(const BackupRequest& request, const ClusterInfo& cluster,
-                              const BadPage& page) {
+std::string describe_page(const BackupRequest& request, const ClusterInfo& cluster,
+                          const BadPage& page) {
   std::string text = fmt::format("{} block {}", page.path, page.block);
   const std::string file = page.path.substr(page.path.rfind('/') + 1);
   const std::optional<RelationFile> relation = parse_relation_file(file);
@@ -126,29 +126,41 @@ std::string describe_bad_page(const BackupRequest& request, const ClusterInfo& c
 
 class BackupRun {
  public:
-  BackupRun(const Context& context, const BackupRequest& request, base::Progress& progress,
-            std::stop_token stop)
+  BackupRun(const Context& context, const BackupRequest& request, const repository::Lock& lock,
+            base::Progress& progress, std::stop_token stop)
       : context_(context),
         request_(request),
+        lock_(lock),
         progress_(progress),
         stop_(std::move(stop)),
         connection_(request.connection) {
+    summary_.kind = "full";
     connection_.obey(stop_);
   }
 
   BackupSummary run() {
     cluster_ = describe_cluster(connection_);
     require_local_primary(cluster_, connection_);
-    summary_.previous = previous_backup(context_, request_, cluster_);
+    before_ = backup_before(context_, request_, cluster_);
+    if (before_) summary_.previous = before_->record.summary.id;
     summary_.started = context_.clock.now();
     summary_.id = free_backup_id(context_, request_.component, summary_.started);
     progress_.phase("loading the index", 0);
     const repository::Index index = repository::Index::load(context_);
 
+    base::Throttle throttle(request_.rate_bytes);
+    const ReadingLimits limits{request_.workers, throttle};
+    std::optional<Incremental> incremental;
+    if (may_be_incremental()) {
+      incremental.emplace(context_, index, cluster_, *before_, limits,
+                          Incremental::Options{request_.audit_share, stop_});
+    }
     progress_.phase("waiting for the checkpoint", 0);
     const BackupStart start = start_backup(connection_, "holdfast " + summary_.id);
+    if (incremental && !may_be_incremental(*incremental, start)) incremental.reset();
     repository::ChunkStore store(context_, index, {});
-    StoredFiles stored = store_files(store);
+    StoredFiles stored =
+        incremental ? store_changes(*incremental, store) : store_files(limits, store);
     const std::unique_ptr<repository::ChunkStore::Writer> writer = store.new_writer();
     stored.entries.push_back(store_control_file(cluster_, *writer));
     const BackupStop stop = stop_backup(connection_);
@@ -162,20 +174,59 @@ class BackupRun {
     record.indexes = store.finish();
     fill_summary(stored, store.statistics(), start, stop);
     record.summary = summary_;
-    publish(record);
+    publish(record, index);
     return record.summary;
   }
 
  private:
-  StoredFiles store_files(repository::ChunkStore& store) {
+  bool may_be_incremental() {
+    if (!request_.incremental) return false;
+    return !is_full_because(before_ ? Incremental::why_not(*before_, cluster_)
+                                    : std::optional<std::string>("there is no backup to build on"));
+  }
+  bool may_be_incremental(Incremental& incremental, const BackupStart& start) {
+    progress_.phase("collecting the change maps", 0);
+    return !is_full_because(incremental.why_not(start));
+  }
+  bool is_full_because(std::optional<std::string> reason) {
+    if (!reason) return false;
+    why_method_ = std::move(*reason);
+    progress_.note(
+        fmt::format("{}: this is a full backup, because {}", request_.component, why_method_));
+    return true;
+  }
+
+  ClusterListing list_files() {
     ClusterListing listing = list_cluster_files(cluster_);
     for (const std::string& note : listing.notes) progress_.note(note);
+    return listing;
+  }
+
+  StoredFiles store_files(const ReadingLimits& limits, repository::ChunkStore& store) {
+    const ClusterListing listing = list_files();
     std::uint64_t total = 0;
     for (const ClusterFile& file : listing.files) total += file.size_bytes;
     progress_.phase("reading", total);
-    base::Throttle throttle(request_.rate_bytes);
-    return store_cluster_files(cluster_, listing.files, store, {request_.workers, throttle},
-                               progress_, stop_);
+    return store_cluster_files(cluster_, listing.files, store, limits, progress_, stop_);
+  }
+
+  StoredFiles store_changes(Incremental& incremental, repository::ChunkStore& store) {
+    summary_.kind = "incremental";
+    method_ = "change maps";
+    if (!incremental.gap().empty()) {
+      method_ = "page LSNs";
+      why_method_ = incremental.gap();
+      progress_.note(
+          fmt::format("{}: every page is looked at, because {}", request_.component, why_method_));
+    }
+    const ClusterListing listing = list_files();
+    IncrementalFiles files = incremental.store(listing.files, store, progress_);
+    for (const std::string& path : files.rebuilt) {
+      warn(fmt::format("{} was stored anew: the repository has lost a part of what {} had of it",
+                       path, summary_.previous));
+    }
+    audit_ = std::move(files.audit);
+    return std::move(files.stored);
   }
 
   void archive_wal(const BackupStart& start, const BackupStop& stop) {
@@ -196,10 +247,9 @@ class BackupRun {
                     const BackupStart& start, const BackupStop& stop) {
     summary_.component = request_.component;
     summary_.type = "postgresql";
-    summary_.kind = request_.kind;
     summary_.job = request_.job;
     summary_.bytes = stored.bytes;
-    summary_.bytes_read = stored.bytes;
+    summary_.bytes_read = stored.bytes_read;
     summary_.bytes_stored = statistics.bytes_stored;
     summary_.files = stored.files;
 
@@ -219,17 +269,34 @@ class BackupRun {
     details.tablespaces = cluster_.tablespaces;
     details.databases = cluster_.databases;
     for (const BadPage& page : stored.bad_pages) {
-      details.bad_pages.push_back(describe_bad_page(request_, cluster_, page));
+      details.bad_pages.push_back(describe_page(request_, cluster_, page));
       warn("the checksum of a page is wrong: " + details.bad_pages.back());
     }
+    details.method = method_;
+    details.why_method = why_method_;
+    add_audit(details);
     summary_.details_key = "postgresql";
     summary_.details_json = details_to_json(details);
   }
 
-  void publish(BackupRecord& record) {
+  void add_audit(BackupDetails& details) {
+    if (before_) details.audit_next = before_->details.audit_next;
+    if (!audit_) return;
+    details.audited_pages = audit_->pages;
+    details.audit_next = audit_->next;
+    for (const BadPage& page : audit_->differences) {
+      details.audit_differences.push_back(describe_page(request_, cluster_, page));
+      warn(
+          fmt::format("{} changed without a word in the WAL: this backup holds the page as it is "
+                      "now, but may lack others; the next one will be full",
+                      details.audit_differences.back()));
+    }
+  }
+
+  void publish(BackupRecord& record, const repository::Index& index) {
     record.summary.finished = context_.clock.now();
     base::throw_if_stopped(stop_);
-    if (repository::put_record(context_, record) == storage::PutResult::kExists) {
+    if (repository::publish_record(context_, record, index, lock_) == storage::PutResult::kExists) {
       throw Error(ErrorKind::kFailed,
                   fmt::format("another backup took the id {} meanwhile", record.summary.id),
                   "run the backup again: what was stored is found and not stored twice");
@@ -243,11 +310,16 @@ class BackupRun {
 
   const Context& context_;
   const BackupRequest& request_;
+  const repository::Lock& lock_;
   base::Progress& progress_;
   std::stop_token stop_;
   Connection connection_;
   ClusterInfo cluster_;
   BackupSummary summary_;
+  std::optional<IncrementalBase> before_;
+  std::string method_;
+  std::string why_method_;
+  std::optional<AuditResult> audit_;
 };
 
 }  // namespace
@@ -260,7 +332,7 @@ BackupSummary take_backup(const Context& context, const BackupRequest& request,
   lock_request.exclusive_in_scope = true;
   lock_request.command = "holdfast backup " + request.component;
   const std::unique_ptr<repository::Lock> lock = repository::Lock::take(context, lock_request);
-  BackupSummary summary = BackupRun(context, request, progress, std::move(stop)).run();
+  BackupSummary summary = BackupRun(context, request, *lock, progress, std::move(stop)).run();
   if (const std::string problem = lock->problem(); !problem.empty()) {
     summary.warnings.push_back("the lock could not be kept alive: " + problem);
   }

@@ -61,6 +61,14 @@ BackupDetails parse(const json& object) {
                                    database.at("name").get<std::string>());
   }
   details.bad_pages = object.at("bad_pages").get<std::vector<std::string>>();
+  details.method = object.value("method", "");
+  details.why_method = object.value("why_method", "");
+  if (const auto audit = object.find("audit"); audit != object.end()) {
+    details.audited_pages = audit->at("pages").get<std::uint64_t>();
+    details.audit_next = {audit->at("next_path").get<std::string>(),
+                          audit->at("next_page").get<std::uint32_t>()};
+    details.audit_differences = audit->at("differences").get<std::vector<std::string>>();
+  }
   return details;
 }
 
@@ -99,6 +107,13 @@ std::string details_to_json(const BackupDetails& details) {
       {"tablespaces", tablespaces},
       {"databases", databases},
       {"bad_pages", details.bad_pages},
+      {"method", details.method},
+      {"why_method", details.why_method},
+      {"audit",
+       {{"pages", details.audited_pages},
+        {"next_path", details.audit_next.path},
+        {"next_page", details.audit_next.page},
+        {"differences", details.audit_differences}}},
   };
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -12,6 +12,12 @@
 
 namespace holdfast::postgres {
 
+// A page of a file of the cluster; at the beginning: the first of all.
+struct AuditPlace {
+  std::string path;
+  std::uint32_t page = 0;
+};
+
 struct BackupDetails {
   int version_num = 0;
   std::string version;
@@ -28,6 +34,15 @@ struct BackupDetails {
   std::vector<Tablespace> tablespaces;
   std::vector<std::pair<std::uint32_t, std::string>> databases;
   std::vector<std::string> bad_pages;  // "base/5/16384 block 12 (relation …)"
+  // Of an incremental backup: how it knew what changed, and of its audit.
+  std::string method;      // "change maps" or "page LSNs"; empty: every file was stored whole
+  std::string why_method;  // why not a cheaper one, a sentence; empty: it is the cheapest
+  std::uint64_t audited_pages = 0;
+  AuditPlace audit_next;                       // where the next one goes on
+  std::vector<std::string> audit_differences;  // pages, as in bad_pages
+
+  // Nothing in it is known to be wrong.
+  bool is_good() const { return bad_pages.empty() && audit_differences.empty(); }
 };
 
 std::string details_to_json(const BackupDetails& details);

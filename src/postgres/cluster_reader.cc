@@ -5,15 +5,13 @@
 #include <pwd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <map>
+#include <atomic>
 #include <memory>
-#include <thread>
 
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "postgres/page.h"
+#include "postgres/page_places.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -24,50 +22,8 @@ using repository::ChunkId;
 using repository::FileEntry;
 using repository::FileType;
 
-constexpr std::uint32_t kChunkPages = 128;
 constexpr std::size_t kPlainChunkBytes = 512 * 1024;
 constexpr std::uint64_t kStretchBytes = 4 * 1024 * 1024;
-// A page that the server is just writing is whole within milliseconds.
-constexpr std::array<std::chrono::milliseconds, 5> kRereadAfter = {
-    std::chrono::milliseconds(0), std::chrono::milliseconds(2), std::chrono::milliseconds(10),
-    std::chrono::milliseconds(50), std::chrono::milliseconds(250)};
-
-// Names of users and groups by id, asked of the system once each.
-class Names {
- public:
-  const std::string& user(std::uint32_t uid) {
-    auto [place, is_new] = users_.try_emplace(uid);
-    if (is_new) {
-      if (const passwd* entry = ::getpwuid(uid)) place->second = entry->pw_name;
-    }
-    return place->second;
-  }
-  const std::string& group(std::uint32_t gid) {
-    auto [place, is_new] = groups_.try_emplace(gid);
-    if (is_new) {
-      if (const ::group* entry = ::getgrgid(gid)) place->second = entry->gr_name;
-    }
-    return place->second;
-  }
-
- private:
-  std::map<std::uint32_t, std::string> users_;
-  std::map<std::uint32_t, std::string> groups_;
-};
-
-FileEntry entry_of(const ClusterFile& file, Names& names) {
-  FileEntry entry;
-  entry.path = file.path;
-  entry.type = file.type;
-  entry.mode = file.mode;
-  entry.owner = names.user(file.uid);
-  entry.uid = file.uid;
-  entry.group = names.group(file.gid);
-  entry.gid = file.gid;
-  entry.modified = file.modified;
-  entry.link_target = file.link_target;
-  return entry;
-}
 
 // A file while its stretches are read by several workers.
 struct FileWork {
@@ -162,7 +118,7 @@ class Worker {
          base::Progress& progress)
       : cluster_(cluster),
         writer_(store.new_writer()),
-        bad_pages_(bad_pages),
+        verifier_(cluster, bad_pages),
         throttle_(throttle),
         progress_(progress),
         buffer_(std::max<std::size_t>(kPlainChunkBytes,
@@ -212,7 +168,7 @@ class Worker {
       chunk = chunk.first(got);
       ChunkId& id = work.chunks[offset / work.chunk_bytes];
       if (work.file->is_relation) {
-        if (cluster_.checksums) check_pages(work, offset, chunk);
+        verifier_.verify(*work.file, fd_.get(), offset, chunk);
         id = writer_->put_pages(chunk, cluster_.block_size);
       } else {
         id = writer_->put_bytes(chunk);
@@ -220,31 +176,6 @@ class Worker {
       progress_.advance(got);
     }
     return got == wanted;
-  }
-
-  void check_pages(const FileWork& work, std::uint64_t offset, MutableByteView pages) {
-    const std::uint32_t first =
-        work.file->first_block + static_cast<std::uint32_t>(offset / cluster_.block_size);
-    suspects_.clear();
-    find_bad_pages(pages, cluster_.block_size, first, suspects_);
-    for (const std::uint32_t block : suspects_) {
-      const std::uint64_t place = std::uint64_t{block - first} * cluster_.block_size;
-      const MutableByteView page = pages.subspan(place, cluster_.block_size);
-      if (!becomes_good(work, offset + place, page, block)) {
-        bad_pages_.lock()->push_back({work.file->path, block});
-      }
-    }
-  }
-
-  bool becomes_good(const FileWork& work, std::uint64_t offset, MutableByteView page,
-                    std::uint32_t block) {
-    for (const std::chrono::milliseconds wait : kRereadAfter) {
-      std::this_thread::sleep_for(wait);
-      const std::size_t got = base::read_at(fd_.get(), offset, page, work.file->source);
-      if (got < page.size()) return true;  // cut off meanwhile: the WAL knows
-      if (check_page(page, block) != PageState::kBad) return true;
-    }
-    return false;
   }
 
   void finish_file(FileWork& work) {
@@ -256,25 +187,56 @@ class Worker {
 
   const ClusterInfo& cluster_;
   std::unique_ptr<repository::ChunkStore::Writer> writer_;
-  base::Guarded<std::vector<BadPage>>& bad_pages_;
+  PageVerifier verifier_;
   base::Throttle& throttle_;
   base::Progress& progress_;
   base::AlignedBuffer buffer_;
-  std::vector<std::uint32_t> suspects_;
   base::UniqueFd fd_;
   const FileWork* open_ = nullptr;
 };
 
 }  // namespace
 
+void StoredFiles::add(FileEntry entry) {
+  bytes += entry.size_bytes;
+  if (entry.type == FileType::kFile) ++files;
+  entries.push_back(std::move(entry));
+}
+
+void FileOwners::name(FileEntry& entry) {
+  const auto [user, is_new_user] = users_.try_emplace(entry.uid);
+  if (is_new_user) {
+    if (const passwd* known = ::getpwuid(entry.uid)) user->second = known->pw_name;
+  }
+  const auto [group, is_new_group] = groups_.try_emplace(entry.gid);
+  if (is_new_group) {
+    if (const ::group* known = ::getgrgid(entry.gid)) group->second = known->gr_name;
+  }
+  entry.owner = user->second;
+  entry.group = group->second;
+}
+
+FileEntry entry_of(const ClusterFile& file, FileOwners& owners) {
+  FileEntry entry;
+  entry.path = file.path;
+  entry.type = file.type;
+  entry.mode = file.mode;
+  entry.uid = file.uid;
+  entry.gid = file.gid;
+  owners.name(entry);
+  entry.modified = file.modified;
+  entry.link_target = file.link_target;
+  return entry;
+}
+
 StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<ClusterFile>& files,
                                 repository::ChunkStore& store, const ReadingLimits& limits,
                                 base::Progress& progress, std::stop_token stop) {
-  Names names;
+  FileOwners owners;
   std::vector<FileWork> works(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
     works[i].file = &files[i];
-    works[i].entry = entry_of(files[i], names);
+    works[i].entry = entry_of(files[i], owners);
   }
   StretchSource source(cluster, works);
   base::Guarded<std::vector<BadPage>> bad_pages;
@@ -290,17 +252,16 @@ StoredFiles store_cluster_files(const ClusterInfo& cluster, const std::vector<Cl
   stored.bad_pages = std::move(*bad_pages.lock());
   for (FileWork& work : works) {
     if (work.vanished) continue;
-    stored.bytes += work.entry.size_bytes;
-    if (work.entry.type == FileType::kFile) ++stored.files;
-    stored.entries.push_back(std::move(work.entry));
+    stored.bytes_read += work.entry.size_bytes;
+    stored.add(std::move(work.entry));
   }
   return stored;
 }
 
 FileEntry store_small_file(const ClusterFile& file, ByteView content,
                            repository::ChunkStore::Writer& writer) {
-  Names names;
-  FileEntry entry = entry_of(file, names);
+  FileOwners owners;
+  FileEntry entry = entry_of(file, owners);
   entry.size_bytes = content.size();
   for (std::size_t offset = 0; offset < content.size(); offset += kPlainChunkBytes) {
     const ByteView part =

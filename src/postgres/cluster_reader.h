@@ -1,7 +1,7 @@
 // Reads the files of a listing in parallel and stores them: the hot path of a backup.
 #pragma once
 
-#include <atomic>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -9,21 +9,32 @@
 #include "base/progress.h"
 #include "base/throttle.h"
 #include "postgres/cluster_files.h"
+#include "postgres/page_verifier.h"
 #include "repository/chunk_writer.h"
 
 namespace holdfast::postgres {
 
-struct BadPage {
-  std::string path;
-  std::uint32_t block = 0;  // in the relation fork
-};
-
 struct StoredFiles {
   std::vector<repository::FileEntry> entries;  // in the listing's order; what vanished is left out
   std::vector<BadPage> bad_pages;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  // of all files
+  std::uint64_t bytes_read = 0;
   std::uint64_t files = 0;
+
+  void add(repository::FileEntry entry);  // counts it in
 };
+
+// The owner and the group of files, asked of the system once each.
+class FileOwners {
+ public:
+  void name(repository::FileEntry& entry);  // fills in owner and group
+
+ private:
+  std::map<std::uint32_t, std::string> users_;
+  std::map<std::uint32_t, std::string> groups_;
+};
+// A file's entry without its content.
+repository::FileEntry entry_of(const ClusterFile& file, FileOwners& owners);
 
 struct ReadingLimits {
   int workers = 2;

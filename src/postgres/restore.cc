@@ -13,10 +13,12 @@
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "postgres/clear_target.h"
 #include "postgres/crc32c.h"
 #include "postgres/manifest.h"
 #include "postgres/recovery_settings.h"
 #include "postgres/restore_files.h"
+#include "postgres/restore_target.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -30,27 +32,6 @@ using repository::FileType;
 
 constexpr std::string_view kControlFile = "global/pg_control";
 constexpr std::string_view kAutoConf = "postgresql.auto.conf";
-
-bool is_empty_or_missing(const fs::path& directory) {
-  std::error_code problem;
-  if (!fs::exists(directory, problem)) return true;
-  if (!fs::is_directory(directory, problem)) return false;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    if (entry.path().filename() != "lost+found") return false;
-  }
-  return true;
-}
-
-void require_empty(const fs::path& directory, const std::string& hint) {
-  if (fs::exists(directory / "postmaster.pid")) {
-    throw Error(ErrorKind::kRefused,
-                fmt::format("{} is in use: it holds a postmaster.pid", directory.string()),
-                "stop the server, or restore into another directory");
-  }
-  if (!is_empty_or_missing(directory)) {
-    throw Error(ErrorKind::kRefused, fmt::format("{} is not empty", directory.string()), hint);
-  }
-}
 
 void sync_file_system(const fs::path& directory) {
   const base::UniqueFd fd = base::open_file(directory, O_RDONLY | O_DIRECTORY);
@@ -69,22 +50,24 @@ class Restore {
         progress_(progress),
         stop_(std::move(stop)),
         index_(repository::Index::load(context)),
-        reader_(context, index_) {}
+        reader_(context, index_),
+        places_{.data_directory = request.to} {}
 
   RestoreResult run() {
     load_files();
     settle_tablespaces();
-    require_empty(request_.to, "name an empty or a new directory");
-    for (const auto& [oid, location] : locations_) {
-      require_empty(location, "give the tablespace another place with --tablespace OLD=NEW");
-    }
-    require_space();
+    UnfinishedMark mark = request_.delta ? prepare_what_is_there() : prepare_empty();
     make_directories();
 
     progress_.phase("restoring", plan_.record.summary.bytes);
-    manifest_ = restore_files(
-        context_, index_, files_, [this](const FileEntry& file) { return target_of(file.path); },
-        request_.workers, progress_, stop_);
+    RestoredFiles restored =
+        restore_files(context_, index_,
+                      {.files = files_,
+                       .target_of = [this](const FileEntry& file) { return target_of(file.path); },
+                       .over = request_.delta,
+                       .workers = request_.workers},
+                      progress_, stop_);
+    manifest_ = std::move(restored.manifest);
     fetch_backup_wal();
     write_settings();
     const base::Bytes control = read_small_file(control_, reader_);
@@ -92,8 +75,11 @@ class Restore {
 
     progress_.phase("writing out", 0);
     sync();
+    mark.remove();
     publish(control);
-    return {plan_.record.summary.bytes, files_.size() + 1};
+    return {.bytes = plan_.record.summary.bytes,
+            .bytes_written = restored.bytes_written + control.size(),
+            .files = files_.size() + 1};
   }
 
  private:
@@ -123,7 +109,7 @@ class Restore {
       const auto moved = request_.tablespaces.find(entry.link_target);
       const bool is_moved = moved != request_.tablespaces.end();
       if (is_moved) used.insert(moved->first);
-      locations_[entry.path] = is_moved ? moved->second : entry.link_target;
+      places_.tablespaces[entry.path] = is_moved ? moved->second : entry.link_target;
     }
     for (const auto& [old_place, new_place] : request_.tablespaces) {
       if (!used.contains(old_place)) {
@@ -132,12 +118,33 @@ class Restore {
                     fmt::format("'holdfast show {}' lists them", plan_.record.summary.id));
       }
     }
-    for (const auto& [path, location] : locations_) {
-      if (!fs::path(location).is_absolute()) {
+    std::set<fs::path> taken;
+    for (const auto& [path, location] : places_.tablespaces) {
+      if (!location.is_absolute()) {
+        throw Error(ErrorKind::kUsage, fmt::format("the place of a tablespace must be absolute: {}",
+                                                   location.string()));
+      }
+      if (!taken.insert(location.lexically_normal()).second) {
         throw Error(ErrorKind::kUsage,
-                    fmt::format("the place of a tablespace must be absolute: {}", location));
+                    fmt::format("two tablespaces cannot both go to {}", location.string()));
       }
     }
+  }
+
+  UnfinishedMark prepare_empty() const {
+    require_empty(places_);
+    require_space();
+    fs::create_directories(request_.to);
+    return UnfinishedMark(request_.to);
+  }
+
+  UnfinishedMark prepare_what_is_there() {
+    require_replaceable(places_);
+    fs::create_directories(request_.to);
+    UnfinishedMark mark(request_.to);
+    make_unstartable(places_);
+    for (const std::string& note : clear_away(places_, files_, directories_)) progress_.note(note);
+    return mark;
   }
 
   void require_space() const {
@@ -146,7 +153,7 @@ class Restore {
     struct statvfs space {};
     if (::statvfs(existing.c_str(), &space) != 0) return;
     const std::uint64_t free = space.f_bavail * space.f_frsize;
-    if (locations_.empty() && free < plan_.record.summary.bytes) {
+    if (places_.tablespaces.empty() && free < plan_.record.summary.bytes) {
       throw Error(ErrorKind::kNoSpace, fmt::format("{} has {} free; the backup needs {}",
                                                    existing.string(), base::format_size(free),
                                                    base::format_size(plan_.record.summary.bytes)));
@@ -156,14 +163,13 @@ class Restore {
   fs::path target_of(const std::string& path) const { return request_.to / path; }
 
   void make_directories() {
-    fs::create_directories(request_.to);
     for (const FileEntry& entry : directories_) {
       const fs::path target = target_of(entry.path);
       fs::path directory = target;
       if (entry.type == FileType::kSymlink) {
-        directory = locations_.at(entry.path);
+        directory = places_.tablespaces.at(entry.path);
         fs::create_directories(directory);
-        fs::create_symlink(directory, target);
+        if (!fs::is_symlink(target)) fs::create_symlink(directory, target);
         ownership_.apply(target, entry);
       } else {
         fs::create_directory(target);
@@ -238,9 +244,18 @@ class Restore {
     ownership_.apply(path, control_);
   }
 
+  // Each file system that holds a directory of the backup: pg_wal too may be a disk of its own.
   void sync() const {
-    sync_file_system(request_.to);
-    for (const auto& [path, location] : locations_) sync_file_system(location);
+    std::set<dev_t> synced;
+    const auto sync_once = [&](const fs::path& directory) {
+      struct stat status {};
+      if (::stat(directory.c_str(), &status) != 0) {
+        throw base::system_error(errno, fmt::format("cannot read {}", directory.string()));
+      }
+      if (synced.insert(status.st_dev).second) sync_file_system(directory);
+    };
+    sync_once(request_.to);
+    for (const FileEntry& entry : directories_) sync_once(target_of(entry.path));
   }
 
   // From here on the directory can be started.
@@ -263,7 +278,7 @@ class Restore {
   std::vector<FileEntry> files_;        // regular ones, without pg_control
   std::vector<FileEntry> directories_;  // and the links of tablespaces, in the order of their paths
   FileEntry control_;
-  std::map<std::string, std::string> locations_;  // pg_tblspc/OID → where it goes
+  RestorePlaces places_;
   std::vector<ManifestFile> manifest_;
 };
 

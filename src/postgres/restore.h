@@ -16,16 +16,19 @@ struct RestoreRequest {
   std::filesystem::path to;                             // absolute
   std::map<std::string, std::string> tablespaces = {};  // old location → new
   std::string restore_command;                          // for the server, with %f and %p
+  bool delta = false;  // over what is there: writes only what differs, removes what does not belong
   int workers = 2;
 };
 
 struct RestoreResult {
   std::uint64_t bytes = 0;
+  std::uint64_t bytes_written = 0;  // of them; the rest was there already
   std::uint64_t files = 0;
 };
 
-// kRefused where a target directory is not empty or in use. Everything is fsynced on return. What
-// was written by a restore that failed stays, without pg_control.
+// kRefused where a target directory is not empty or in use; with `delta`, where it is in use or not
+// a cluster's (require_replaceable). Everything is fsynced on return. What was written by a restore
+// that failed stays, without pg_control, and may be restored over with `delta`.
 RestoreResult restore_cluster(const repository::Context& context, const RestorePlan& plan,
                               const RestoreRequest& request, base::Progress& progress,
                               std::stop_token stop);

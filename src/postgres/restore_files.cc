@@ -10,12 +10,13 @@
 #include <atomic>
 #include <memory>
 #include <span>
-#include <unordered_map>
 
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "postgres/crc32c.h"
+#include "postgres/part_comparer.h"
+#include "postgres/part_reader.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -32,6 +33,9 @@ constexpr std::size_t kLargestChunk = 4 * 1024 * 1024;
 constexpr std::size_t kBufferBytes = kStretchBytes + kLargestChunk;
 constexpr std::uint64_t kDirectFromBytes = 1024 * 1024;
 constexpr std::uint64_t kDirectUnit = base::AlignedBuffer::kAlignment;
+// Of a scattered file a worker takes so many stretches in a row: the next one needs much of what it
+// has just unpacked.
+constexpr std::size_t kScatteredRun = 16;
 
 // A part of a file, and the CRC of its bytes once they are written.
 struct Stretch {
@@ -44,7 +48,9 @@ struct Stretch {
 struct FileWork {
   const FileEntry* entry = nullptr;
   fs::path target;
-  bool direct = false;  // written past the page cache
+  bool direct = false;            // written past the page cache
+  std::uint64_t there_bytes = 0;  // so many stood there before: to be compared
+  std::size_t run = 1;            // stretches that one worker takes at a time
   std::vector<Stretch> stretches;
   std::atomic<std::size_t> unfinished{0};  // stretches
   std::uint32_t crc = 0;
@@ -52,7 +58,7 @@ struct FileWork {
 
 struct Task {
   FileWork* work = nullptr;
-  Stretch* stretch = nullptr;
+  std::span<Stretch> stretches;
 };
 
 std::vector<Stretch> cut(std::vector<Extent> extents) {
@@ -82,25 +88,36 @@ bool fits_direct_io(const FileEntry& entry, const std::vector<Stretch>& stretche
          });
 }
 
-// Creates the files in order and hands out their stretches. Used by one worker at a time.
+bool is_scattered(const std::vector<Extent>& extents) {
+  return std::any_of(extents.begin(), extents.end(),
+                     [](const Extent& extent) { return extent.chunk_offset != 0; });
+}
+
+// Opens the files in order and hands out their stretches. Used by one worker at a time.
 class TaskSource {
  public:
-  TaskSource(const Context& context, const repository::Index& index, std::vector<FileWork>& works)
-      : state_(State(context, index, works)) {}
+  TaskSource(const Context& context, const repository::Index& index, std::vector<FileWork>& works,
+             bool over)
+      : state_(State(context, index, works, over)) {}
 
   std::optional<Task> next() { return state_.lock()->next(); }
 
  private:
   class State {
    public:
-    State(const Context& context, const repository::Index& index, std::vector<FileWork>& works)
-        : reader_(context, index), works_(works) {}
+    State(const Context& context, const repository::Index& index, std::vector<FileWork>& works,
+          bool over)
+        : reader_(context, index), works_(works), over_(over) {}
 
     std::optional<Task> next() {
       while (at_ < works_.size()) {
         FileWork& work = works_[at_];
         if (stretch_ == 0) open(work);
-        if (stretch_ < work.stretches.size()) return Task{&work, &work.stretches[stretch_++]};
+        if (stretch_ < work.stretches.size()) {
+          const std::size_t count = std::min(work.run, work.stretches.size() - stretch_);
+          const std::size_t first = std::exchange(stretch_, stretch_ + count);
+          return Task{&work, std::span(work.stretches).subspan(first, count)};
+        }
         ++at_;
         stretch_ = 0;
       }
@@ -111,25 +128,52 @@ class TaskSource {
     void open(FileWork& work) {
       base::with_context([&] { return "while restoring " + work.entry->path; },
                          [&] {
-                           work.stretches = cut(repository::load_extents(*work.entry, reader_));
+                           const auto extents = repository::load_extents(*work.entry, reader_);
+                           if (is_scattered(extents)) work.run = kScatteredRun;
+                           work.stretches = cut(extents);
                            work.unfinished = work.stretches.size();
                            work.direct = fits_direct_io(*work.entry, work.stretches);
-                           create(work);
+                           if (!over_ || !take(work)) create(work);
                          });
+    }
+
+    // The file that is there, with its new size; false if none is. One that we may not write to
+    // goes.
+    bool take(FileWork& work) const {
+      const base::UniqueFd fd(::open(work.target.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+      struct stat status {};
+      if (!fd || ::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+        if (::unlink(work.target.c_str()) != 0 && errno != ENOENT) {
+          throw base::system_error(errno, fmt::format("cannot remove {}", work.target.string()));
+        }
+        return false;
+      }
+      work.there_bytes = static_cast<std::uint64_t>(status.st_size);
+      if (work.there_bytes != work.entry->size_bytes) resize(fd, work);
+      set_rights(fd, work);
+      return true;
     }
 
     void create(const FileWork& work) const {
       const base::UniqueFd fd = base::open_file(work.target, O_WRONLY | O_CREAT | O_EXCL, 0600);
-      const auto size = static_cast<off_t>(work.entry->size_bytes);
-      if (size > 0 && ::ftruncate(fd.get(), size) != 0) {
-        throw base::system_error(errno, fmt::format("cannot extend {}", work.target.string()));
+      if (work.entry->size_bytes > 0) resize(fd, work);
+      set_rights(fd, work);
+    }
+
+    static void resize(const base::UniqueFd& fd, const FileWork& work) {
+      if (::ftruncate(fd.get(), static_cast<off_t>(work.entry->size_bytes)) != 0) {
+        throw base::system_error(errno, fmt::format("cannot resize {}", work.target.string()));
       }
+    }
+
+    void set_rights(const base::UniqueFd& fd, const FileWork& work) const {
       ::fchmod(fd.get(), work.entry->mode & 07777);
       ownership_.apply(work.target, *work.entry);
     }
 
     repository::ChunkReader reader_;
     std::vector<FileWork>& works_;
+    const bool over_;
     Ownership ownership_;
     std::size_t at_ = 0;
     std::size_t stretch_ = 0;
@@ -142,81 +186,75 @@ class Worker {
  public:
   Worker(const Context& context, const repository::Index& index, base::Progress& progress)
       : reader_(context, index),
+        parts_reader_(reader_),
+        comparer_(context, index, reader_),
         progress_(progress),
-        buffer_(kBufferBytes),
-        chunk_(kLargestChunk) {}
+        buffer_(kBufferBytes) {}
 
-  void run(TaskSource& source, const std::stop_token& stop) {
+  // Returns the bytes that were written.
+  std::uint64_t run(TaskSource& source, const std::stop_token& stop) {
     while (const std::optional<Task> task = source.next()) {
-      base::throw_if_stopped(stop);
       FileWork& work = *task->work;
-      base::with_context([&] { return "while restoring " + work.entry->path; },
-                         [&] { write_stretch(work, *task->stretch); });
-      progress_.advance(task->stretch->length);
-      if (work.unfinished.fetch_sub(1) == 1) finish(work);
+      for (Stretch& stretch : task->stretches) {
+        base::throw_if_stopped(stop);
+        base::with_context([&] { return "while restoring " + work.entry->path; },
+                           [&] { restore(work, stretch); });
+        progress_.advance(stretch.length);
+        if (work.unfinished.fetch_sub(1) == 1) finish(work);
+      }
     }
+    return bytes_written_;
   }
 
  private:
-  void write_stretch(const FileWork& work, Stretch& stretch) {
-    assemble(stretch);
-    const base::ByteView bytes(buffer_.data(), stretch.length);
-    stretch.crc = crc32c(0, bytes);
-    base::write_at(open_target(work).get(), stretch.offset, bytes, work.target);
+  void restore(const FileWork& work, Stretch& stretch) {
+    parts_.clear();
+    std::size_t place = 0;
+    for (const Extent& extent : stretch.extents) {
+      parts_.push_back({place, extent});
+      place += extent.length_bytes;
+    }
+    if (stretch.offset < work.there_bytes) {
+      mend(work, stretch);
+    } else {
+      fill(work, stretch);
+    }
+    stretch.crc = crc32c(0, content(stretch));
     stretch.extents = {};
   }
 
-  // Puts the stretch together in the buffer. A chunk of which several extents take a part is
-  // unpacked once, with the first of them.
-  void assemble(const Stretch& stretch) {
-    places_.clear();
-    order_.clear();
-    std::size_t place = 0;
-    for (const Extent& extent : stretch.extents) {
-      const std::size_t rank = places_.try_emplace(extent.chunk, order_.size()).first->second;
-      order_.push_back({rank, place, &extent});
-      place += extent.length_bytes;
+  base::MutableByteView content(const Stretch& stretch) {
+    return buffer_.span().first(stretch.length);
+  }
+
+  void fill(const FileWork& work, const Stretch& stretch) {
+    parts_reader_.read(parts_, buffer_.span());
+    write(open_target(work), work, stretch.offset, content(stretch));
+  }
+
+  // Compares what is there, and writes what differs.
+  void mend(const FileWork& work, const Stretch& stretch) {
+    const base::UniqueFd fd = base::open_file(work.target, O_RDWR | O_NOFOLLOW);
+    if (base::read_at(fd.get(), stretch.offset, content(stretch), work.target) != stretch.length) {
+      throw base::Error(base::ErrorKind::kFailed,
+                        fmt::format("{} became shorter meanwhile", work.target.string()));
     }
-    std::stable_sort(order_.begin(), order_.end(),
-                     [](const Part& a, const Part& b) { return a.rank < b.rank; });
-    for (std::size_t first = 0; first < order_.size();) {
-      std::size_t last = first + 1;
-      while (last < order_.size() && order_[last].rank == order_[first].rank) ++last;
-      unpack(std::span(order_).subspan(first, last - first));
-      first = last;
+    const std::vector<Part> differing = comparer_.differing(parts_, content(stretch));
+    parts_reader_.read(differing, buffer_.span());
+    for (std::size_t at = 0; at < differing.size();) {
+      const std::size_t begin = differing[at].place;
+      std::size_t end = begin;
+      for (; at < differing.size() && differing[at].place == end; ++at) {
+        end += differing[at].extent.length_bytes;
+      }
+      write(fd, work, stretch.offset + begin, content(stretch).subspan(begin, end - begin));
     }
   }
 
-  struct Part {
-    std::size_t rank = 0;   // of its chunk: in the order in which the stretch names them first
-    std::size_t place = 0;  // in the buffer
-    const Extent* extent = nullptr;
-  };
-
-  // The parts of one chunk.
-  void unpack(std::span<const Part> parts) {
-    const Extent& first = *parts.front().extent;
-    if (first.chunk.is_zero_range()) {
-      for (const Part& part : parts) {
-        std::fill_n(buffer_.data() + part.place, part.extent->length_bytes, std::uint8_t{0});
-      }
-      return;
-    }
-    const std::size_t length = reader_.length(first.chunk);
-    for (const Part& part : parts) {
-      if (part.extent->chunk_offset + part.extent->length_bytes > length) {
-        throw base::Error(base::ErrorKind::kDamaged, "an extent reaches beyond its chunk");
-      }
-    }
-    if (parts.size() == 1 && first.length_bytes == length) {
-      reader_.read(first.chunk, buffer_.span().subspan(parts.front().place));
-      return;
-    }
-    reader_.read(first.chunk, chunk_.span());
-    for (const Part& part : parts) {
-      std::copy_n(chunk_.data() + part.extent->chunk_offset, part.extent->length_bytes,
-                  buffer_.data() + part.place);
-    }
+  void write(const base::UniqueFd& fd, const FileWork& work, std::uint64_t offset,
+             base::ByteView bytes) {
+    base::write_at(fd.get(), offset, bytes, work.target);
+    bytes_written_ += bytes.size();
   }
 
   base::UniqueFd open_target(const FileWork& work) const {
@@ -240,11 +278,12 @@ class Worker {
   }
 
   repository::ChunkReader reader_;
+  PartReader parts_reader_;
+  PartComparer comparer_;
   base::Progress& progress_;
   base::AlignedBuffer buffer_;
-  base::AlignedBuffer chunk_;
-  std::unordered_map<repository::ChunkId, std::size_t> places_;
-  std::vector<Part> order_;
+  std::vector<Part> parts_;  // of the stretch at hand, by its place in the buffer
+  std::uint64_t bytes_written_ = 0;
 };
 
 }  // namespace
@@ -260,29 +299,31 @@ void Ownership::apply(const fs::path& path, const FileEntry& entry) const {
   }
 }
 
-std::vector<ManifestFile> restore_files(const Context& context, const repository::Index& index,
-                                        const std::vector<FileEntry>& files,
-                                        const TargetOf& target_of, int workers,
-                                        base::Progress& progress, std::stop_token stop) {
-  std::vector<FileWork> works(files.size());
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    works[i].entry = &files[i];
-    works[i].target = target_of(files[i]);
+RestoredFiles restore_files(const Context& context, const repository::Index& index,
+                            const FilesToRestore& request, base::Progress& progress,
+                            std::stop_token stop) {
+  std::vector<FileWork> works(request.files.size());
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    works[i].entry = &request.files[i];
+    works[i].target = request.target_of(request.files[i]);
   }
-  TaskSource source(context, index, works);
+  TaskSource source(context, index, works, request.over);
+  std::atomic<std::uint64_t> bytes_written = 0;
   base::WorkerGroup group(stop);
-  for (int i = 0; i < workers; ++i) {
-    group.start(
-        [&](std::stop_token stopped) { Worker(context, index, progress).run(source, stopped); });
+  for (int i = 0; i < request.workers; ++i) {
+    group.start([&](std::stop_token stopped) {
+      bytes_written += Worker(context, index, progress).run(source, stopped);
+    });
   }
   group.join();
 
-  std::vector<ManifestFile> manifest;
-  manifest.reserve(works.size());
+  RestoredFiles result{{}, bytes_written};
+  result.manifest.reserve(works.size());
   for (const FileWork& work : works) {
-    manifest.push_back({work.entry->path, work.entry->size_bytes, work.entry->modified, work.crc});
+    result.manifest.push_back(
+        {work.entry->path, work.entry->size_bytes, work.entry->modified, work.crc});
   }
-  return manifest;
+  return result;
 }
 
 base::Bytes read_small_file(const FileEntry& file, repository::ChunkReader& reader) {

@@ -23,14 +23,25 @@ class Ownership {
 // Where a file of the backup goes.
 using TargetOf = std::function<std::filesystem::path(const repository::FileEntry&)>;
 
-// Creates every file of `files` (regular ones; they must not exist) and fills it. Each worker takes
-// stretches of some 4 MiB, puts each together in memory and writes it at once. Returns what the
-// manifest says of each. Nothing is fsynced yet.
-std::vector<ManifestFile> restore_files(const repository::Context& context,
-                                        const repository::Index& index,
-                                        const std::vector<repository::FileEntry>& files,
-                                        const TargetOf& target_of, int workers,
-                                        base::Progress& progress, std::stop_token stop);
+struct FilesToRestore {
+  const std::vector<repository::FileEntry>& files;  // regular ones
+  TargetOf target_of;
+  // What is there already (a regular file, or nothing) is compared, and only what differs is
+  // written. Else nothing may be there.
+  bool over = false;
+  int workers = 2;
+};
+
+struct RestoredFiles {
+  std::vector<ManifestFile> manifest;  // what it says of each, in their order
+  std::uint64_t bytes_written = 0;
+};
+
+// Each worker takes stretches of some 4 MiB, puts each together in memory and writes it at once.
+// Nothing is fsynced yet.
+RestoredFiles restore_files(const repository::Context& context, const repository::Index& index,
+                            const FilesToRestore& request, base::Progress& progress,
+                            std::stop_token stop);
 
 // The content of one small file.
 base::Bytes read_small_file(const repository::FileEntry& file, repository::ChunkReader& reader);

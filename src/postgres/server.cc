@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <pwd.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "postgres/running_server.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -59,17 +59,6 @@ std::uint16_t free_port() {
     throw base::system_error(errno, "cannot find a free port");
   }
   return ntohs(address.sin_port);
-}
-
-// The process that postmaster.pid names, if it is alive.
-std::optional<pid_t> running_postmaster(const fs::path& data_directory) {
-  const fs::path path = data_directory / "postmaster.pid";
-  if (!fs::exists(path)) return std::nullopt;
-  const std::string text = base::read_text_file(path, 4096);
-  pid_t pid = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), pid);
-  if (problem != std::errc{} || pid <= 0) return std::nullopt;
-  return ::kill(pid, 0) == 0 || errno == EPERM ? std::optional(pid) : std::nullopt;
 }
 
 // A restored server and the user whom it runs as.
@@ -117,7 +106,7 @@ class Server {
       if (state == "done" || (state == "paused" && plan_.target.action == "pause")) {
         return reached();
       }
-      const bool running = running_postmaster(data_directory_).has_value();
+      const bool running = living_holder(data_directory_ / "postmaster.pid").has_value();
       was_running = was_running || running;
       if (!running && (was_running || std::chrono::steady_clock::now() > deadline)) {
         return after_stop();
@@ -174,8 +163,10 @@ class Server {
     host_ = configured("unix_socket_directories");
     host_ = trimmed(host_.substr(0, host_.find(',')));
     if (host_.empty()) host_ = "127.0.0.1";
-    const bool socket_taken = host_.starts_with('/') &&
-                              fs::exists(fs::path(host_) / fmt::format(".s.PGSQL.{}.lock", port_));
+    // A server that was killed leaves its lock file; the next one on this port removes it.
+    const bool socket_taken =
+        host_.starts_with('/') &&
+        living_holder(fs::path(host_) / fmt::format(".s.PGSQL.{}.lock", port_));
     if (socket_taken || !can_bind(port_)) port_ = free_port();
   }
 

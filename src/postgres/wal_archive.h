@@ -18,18 +18,24 @@ namespace holdfast::postgres {
 std::string wal_object_name(std::uint64_t system_id, std::string_view file_name);
 
 enum class WalPush { kArchived, kAlreadyThere };
+struct PushedWal {
+  WalPush outcome = WalPush::kArchived;
+  std::string object;  // its name
+};
 
 // Archives one segment, partial segment, timeline history or backup history file under its own
 // name. Durable on return. kRefused where the name holds other content (nothing is changed);
 // kFailed for a file that is not what its name says. The system identifier comes from the segment
 // itself, for the other files from the data directory in which they lie, or `system_id` if given.
-WalPush push_wal(const repository::Context& context, const std::filesystem::path& path, int threads,
-                 std::optional<std::uint64_t> system_id = {});
+PushedWal push_wal(const repository::Context& context, const std::filesystem::path& path,
+                   int threads, std::optional<std::uint64_t> system_id = {});
 
-// Writes the file to `destination`, which appears whole (fsynced, renamed) or not at all. False if
-// it is not in the repository.
+// Writes the file to `destination`, which appears whole (renamed; not fsynced, which the server
+// does itself) or not at all. False if it is not in the repository.
 bool fetch_wal(const repository::Context& context, std::uint64_t system_id,
                std::string_view file_name, const std::filesystem::path& destination);
+// Where it is while it is being written.
+std::filesystem::path unfinished_fetch(const std::filesystem::path& destination);
 
 // The segments of one timeline that are in the repository; numbers count segments from LSN 0.
 struct TimelineWal {

@@ -9,10 +9,6 @@ namespace {
 
 using base::ByteView;
 
-constexpr std::size_t kInfoOffset = 16;
-constexpr std::size_t kManagerOffset = 17;
-constexpr std::uint8_t kRmXlog = 0;
-constexpr std::uint8_t kRmTransaction = 1;
 constexpr std::uint8_t kXlogSwitch = 0x40;  // of the info's upper four bits
 constexpr std::uint8_t kXlogRestorePoint = 0x70;
 // Of the info for kRmTransaction: three bits of operation, and whether xl_xact_xinfo follows.
@@ -22,29 +18,19 @@ constexpr std::uint8_t kAbort = 0x20;
 constexpr std::uint8_t kCommitPrepared = 0x30;
 constexpr std::uint8_t kAbortPrepared = 0x40;
 constexpr std::uint8_t kHasInfo = 0x80;
-// What may stand between a record's header and its main data, where there are no blocks.
-constexpr std::uint8_t kIdShortData = 255;
-constexpr std::uint8_t kIdLongData = 254;
-constexpr std::uint8_t kIdOrigin = 253;
-constexpr std::uint8_t kIdToplevelXid = 252;
 constexpr std::size_t kShortDataHeaderSize = 2;
 constexpr std::size_t kLongDataHeaderSize = 5;
-constexpr std::size_t kOriginSize = 3;
-constexpr std::size_t kToplevelXidSize = 5;
 
-constexpr std::size_t kTimeSize = 8;
 constexpr std::size_t kMaxNameSize = 64;  // MAXFNAMELEN, with the zero behind it
 
-// xl_xact_xinfo: which parts follow, in this order. All but the first are a count and its items.
-constexpr std::uint32_t kHasDatabase = 1 << 0;
+// xl_xact_xinfo, continued. All but the first and the last are a count and its items.
 constexpr std::uint32_t kHasTwoPhase = 1 << 4;
-constexpr std::size_t kDatabaseSize = 8;
 struct List {
   std::uint32_t bit;
   std::size_t item_size;
 };
-constexpr List kSubtransactions = {1 << 1, 4};
-constexpr List kRelations = {1 << 2, 12};
+constexpr List kSubtransactions = {kHasSubtransactions, kSubtransactionSize};
+constexpr List kRelations = {kHasRelations, kDroppedRelationSize};
 constexpr List kDroppedStatistics = {1 << 8, 12};
 constexpr List kDroppedStatistics18 = {1 << 8, 16};
 constexpr List kInvalidations = {1 << 3, 16};
@@ -53,7 +39,7 @@ constexpr std::uint16_t kMagic18 = 0xD118;
 constexpr base::Time kPostgresEpoch = std::chrono::sys_days{std::chrono::year{2000} / 1 / 1};
 constexpr base::Time kLatestTime = std::chrono::sys_days{std::chrono::year{9999} / 12 / 31};
 
-std::uint8_t operation_of(ByteView head) { return head[kInfoOffset] & kOperationMask; }
+std::uint8_t operation_of(ByteView head) { return head[kRecordInfoOffset] & kOperationMask; }
 
 struct DataPlace {
   std::size_t at = 0;
@@ -109,10 +95,10 @@ class Cursor {
 
 std::optional<std::uint32_t> prepared_xid(ByteView record, std::uint16_t page_magic) {
   Cursor cursor(data_of(record));
-  if ((record[kInfoOffset] & kHasInfo) == 0 || !cursor.skip(kTimeSize)) return std::nullopt;
+  if (!has_transaction_info(record) || !cursor.skip(kTransactionTimeSize)) return std::nullopt;
   const std::uint32_t info = cursor.u32().value_or(0);
   if ((info & kHasTwoPhase) == 0) return std::nullopt;
-  if ((info & kHasDatabase) != 0 && !cursor.skip(kDatabaseSize)) return std::nullopt;
+  if ((info & kHasDatabase) != 0 && !cursor.skip(kTransactionDatabaseSize)) return std::nullopt;
   const List statistics = page_magic >= kMagic18 ? kDroppedStatistics18 : kDroppedStatistics;
   for (const List& list : {kSubtransactions, kRelations, statistics, kInvalidations}) {
     if ((info & list.bit) != 0 && !cursor.skip_list(list)) return std::nullopt;
@@ -123,27 +109,30 @@ std::optional<std::uint32_t> prepared_xid(ByteView record, std::uint16_t page_ma
 }  // namespace
 
 bool ends_prepared_transaction(ByteView head) {
-  return head[kManagerOffset] == kRmTransaction &&
+  return head[kRecordManagerOffset] == kRmTransaction &&
          (operation_of(head) == kCommitPrepared || operation_of(head) == kAbortPrepared);
 }
 
 bool ends_transaction(ByteView head) {
   return ends_prepared_transaction(head) ||
-         (head[kManagerOffset] == kRmTransaction &&
+         (head[kRecordManagerOffset] == kRmTransaction &&
           (operation_of(head) == kCommit || operation_of(head) == kAbort));
 }
 
 bool is_restore_point(ByteView head) {
-  return head[kManagerOffset] == kRmXlog && (head[kInfoOffset] & 0xF0) == kXlogRestorePoint;
+  return head[kRecordManagerOffset] == kRmXlog &&
+         (head[kRecordInfoOffset] & 0xF0) == kXlogRestorePoint;
 }
 
 bool is_switch(ByteView head) {
-  return head[kManagerOffset] == kRmXlog && (head[kInfoOffset] & 0xF0) == kXlogSwitch;
+  return head[kRecordManagerOffset] == kRmXlog && (head[kRecordInfoOffset] & 0xF0) == kXlogSwitch;
 }
+
+bool has_transaction_info(ByteView head) { return (head[kRecordInfoOffset] & kHasInfo) != 0; }
 
 std::optional<base::Time> record_time(ByteView head) {
   const ByteView data = data_of(head);
-  if (data.size() < kTimeSize) return std::nullopt;
+  if (data.size() < kTransactionTimeSize) return std::nullopt;
   const auto since_epoch = static_cast<std::int64_t>(load<std::uint64_t>(data.data()));
   if (since_epoch < 0 || since_epoch > (kLatestTime - kPostgresEpoch).count()) return std::nullopt;
   return kPostgresEpoch + base::Duration{since_epoch};
@@ -159,8 +148,8 @@ std::optional<std::uint32_t> ended_xid(ByteView record, std::uint16_t page_magic
 
 std::optional<std::string> restore_point_name(ByteView record) {
   ByteView data = data_of(record);
-  if (data.size() < kTimeSize) return std::nullopt;
-  data = data.subspan(kTimeSize);
+  if (data.size() < kTransactionTimeSize) return std::nullopt;
+  data = data.subspan(kTransactionTimeSize);
   data = data.first(std::min(data.size(), kMaxNameSize));
   const auto end = std::ranges::find(data, std::uint8_t{0});
   if (end == data.end()) return std::nullopt;

@@ -8,8 +8,10 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "postgres/change_collector.h"
 #include "postgres/crc32c.h"
 #include "postgres/little_endian.h"
+#include "postgres/record_changes.h"
 #include "postgres/wal_record.h"
 
 namespace holdfast::postgres {
@@ -24,7 +26,8 @@ constexpr std::size_t kAddressOffset = 8;
 constexpr std::size_t kContinuedSizeOffset = 16;
 constexpr std::uint16_t kFirstIsContinuation = 0x0001;
 constexpr std::uint16_t kLongHeader = 0x0002;
-constexpr std::uint16_t kFirstIsOverwrite = 0x0004;
+constexpr std::uint16_t kFirstIsOverwrite =
+    0x0008;  // 0x0004 stands on most pages: XLP_BKP_REMOVABLE
 
 constexpr std::uint16_t kOldestMagic = 0xD106;
 struct MagicVersion {
@@ -68,8 +71,14 @@ std::size_t round_up_to_8(std::size_t size) { return (size + 7) & ~std::size_t{7
 // preceded by a check that it lies inside, and every step goes forward.
 class Walk {
  public:
-  Walk(base::ByteView bytes, WalSegmentInfo& info)
-      : bytes_(bytes), info_(info), page_mask_(info.page_size - 1), timeline_(info.timeline) {}
+  // `changes` may be null.
+  Walk(base::ByteView bytes, WalSegmentInfo& info, SegmentChanges* changes)
+      : bytes_(bytes),
+        info_(info),
+        changes_(changes),
+        page_mask_(info.page_size - 1),
+        timeline_(info.timeline),
+        covering_(changes != nullptr && server_version_of_page_magic(info.page_magic) != 0) {}
 
   void run();
 
@@ -93,6 +102,11 @@ class Walk {
   void take_cut_record(base::ByteView rest);
   void take_end(base::ByteView head, std::size_t size);
   void take_restore_point(base::ByteView record, Lsn lsn);
+  void take_changes(base::ByteView head, std::size_t size, Walked walked);
+  void take_tail(base::ByteView visible);
+  void note_place(Lsn previous);
+  void finish_changes();
+  base::Bytes copy_record(std::size_t size);
 
   std::size_t header_size_of(std::size_t page) const {
     const bool is_long = (load<std::uint16_t>(&bytes_[page + kFlagsOffset]) & kLongHeader) != 0;
@@ -104,11 +118,14 @@ class Walk {
 
   base::ByteView bytes_;
   WalSegmentInfo& info_;
+  SegmentChanges* changes_;
   std::size_t page_mask_;     // pages have a power of two of bytes
   std::uint32_t timeline_;    // of the page entered last: where timelines switch it grows
   bool overwritten_ = false;  // that page begins with what replaces a record left unfinished
   std::size_t at_ = 0;        // where the next record begins
   Lsn previous_ = 0;          // the record before it, if that began in this segment
+  ChangeCollector collector_;
+  bool covering_;  // as long as it is known what every record changes
 };
 
 void Walk::run() {
@@ -117,10 +134,16 @@ void Walk::run() {
   if ((load<std::uint16_t>(&bytes_[kFlagsOffset]) & kFirstIsContinuation) != 0) {
     const std::size_t rest = load<std::uint32_t>(&bytes_[kContinuedSizeOffset]);
     base::Bytes copy;
-    const Walked walked = walk_record(at_, rest, [&copy, rest](base::ByteView piece) {
-      if (rest <= kMaxCutRecord) copy.insert(copy.end(), piece.begin(), piece.end());
+    const Walked walked = walk_record(at_, rest, [&copy](base::ByteView piece) {
+      piece = piece.first(std::min(piece.size(), kMaxCutRecord - copy.size()));
+      copy.insert(copy.end(), piece.begin(), piece.end());
     });
-    if (walked.outcome == Outcome::kWhole) take_cut_record(copy);
+    if (walked.outcome == Outcome::kWhole && rest <= kMaxCutRecord) take_cut_record(copy);
+    if (changes_ != nullptr) {
+      copy.resize(std::min(copy.size(), SegmentChanges::kMaxFront));
+      changes_->continued_size = static_cast<std::uint32_t>(rest);
+      changes_->front = std::move(copy);
+    }
     at_ = round_up_to_8(walked.at);
     goes_on = walked.outcome == Outcome::kWhole || overwritten_;
   }
@@ -128,6 +151,7 @@ void Walk::run() {
     goes_on = next_record();
   }
   info_.end = info_.start + std::min<std::size_t>(at_, info_.segment_size);
+  if (changes_ != nullptr) finish_changes();
 }
 
 // Calls piece(view) for each stretch of the `size` bytes from `at`, leaving out the page headers.
@@ -192,8 +216,7 @@ bool Walk::next_record() {
   }
   at_ = at;
   if (size <= page_end(at) - at) {  // nearly all
-    return take_record(bytes_.subspan(at, std::min(size, kMaxRecordHead)), size,
-                       {Outcome::kWhole, at + size});
+    return take_record(bytes_.subspan(at, size), size, {Outcome::kWhole, at + size});
   }
   std::array<std::uint8_t, kMaxRecordHead> copy;
   std::size_t copied = 0;
@@ -216,6 +239,8 @@ bool Walk::take_record(base::ByteView head, std::size_t size, Walked walked) {
     if (const auto xid = load<std::uint32_t>(&head[kRecordXidOffset]); xid != 0) {
       info_.ends.push_back({xid, info_.start + at_, /*certain=*/false});
     }
+    if (covering_) take_tail(head);
+    if (changes_ != nullptr) changes_->last_record = info_.start + at_;
     at_ = bytes_.size();
     return false;
   }
@@ -234,6 +259,8 @@ bool Walk::take_record(base::ByteView head, std::size_t size, Walked walked) {
       take_end(head, size);
     }
   }
+  if (covering_) take_changes(head, size, walked);
+  if (changes_ != nullptr) note_place(previous);
   previous_ = info_.last_record = info_.start + at_;
   if (is_switch(head)) {  // what follows is padding
     at_ = info_.segment_size;
@@ -263,9 +290,7 @@ void Walk::take_end(base::ByteView head, std::size_t size) {
   }
   base::Bytes copy;
   if (ends_prepared_transaction(head)) {
-    walk_record(at_, size, [&copy](base::ByteView piece) {
-      copy.insert(copy.end(), piece.begin(), piece.end());
-    });
+    copy = copy_record(size);
     head = copy;
   }
   if (const auto xid = ended_xid(head, info_.page_magic)) {
@@ -281,6 +306,60 @@ void Walk::take_restore_point(base::ByteView record, Lsn lsn) {
         {std::move(*name), record_time(record).value_or(base::Time{}), lsn});
   } else {
     info_.marks_missing = true;
+  }
+}
+
+// All of the record at at_ that is here.
+base::Bytes Walk::copy_record(std::size_t size) {
+  base::Bytes copy;
+  walk_record(at_, size, [&copy](base::ByteView piece) {
+    copy.insert(copy.end(), piece.begin(), piece.end());
+  });
+  return copy;
+}
+
+void Walk::take_changes(base::ByteView head, std::size_t size, Walked walked) {
+  const auto read = [&] { return read_record_changes(head, size, info_.page_magic, collector_); };
+  RecordReading reading = read();
+  base::Bytes copy;
+  if (reading == RecordReading::kCut) {
+    copy = copy_record(size);
+    head = copy;
+    reading = read();
+  }
+  if (reading == RecordReading::kCut && walked.outcome == Outcome::kPastEnd) {
+    take_tail(head);
+  } else if (reading != RecordReading::kDone) {
+    covering_ = false;
+    changes_->covered_to = info_.start + at_;
+  }
+}
+
+// Of the record at at_, behind the one at `previous`.
+void Walk::note_place(Lsn previous) {
+  if (previous_ == 0) changes_->record_before = previous;
+  changes_->last_record = info_.start + at_;
+}
+
+// Of the record at at_, which the end of the bytes cuts.
+void Walk::take_tail(base::ByteView visible) {
+  if (visible.size() <= SegmentChanges::kMaxTail && bytes_.size() == info_.segment_size) {
+    changes_->tail.assign(visible.begin(), visible.end());
+  } else {
+    covering_ = false;
+    changes_->covered_to = info_.start + at_;
+  }
+}
+
+void Walk::finish_changes() {
+  changes_->page_magic = info_.page_magic;
+  const auto flags = load<std::uint16_t>(&bytes_[kFlagsOffset]);
+  changes_->overwrites = (flags & (kFirstIsOverwrite | kFirstIsContinuation)) == kFirstIsOverwrite;
+  if (covering_) changes_->covered_to = info_.end;
+  if (auto map = collector_.take()) {
+    changes_->map = std::move(*map);
+  } else {
+    changes_->covered_to = info_.start;
   }
 }
 
@@ -352,14 +431,25 @@ WalSegmentInfo read_segment_header(base::ByteView first_page) {
   return info;
 }
 
-WalSegmentInfo scan_segment(base::ByteView segment) {
+namespace {
+
+WalSegmentInfo scan(base::ByteView segment, SegmentChanges* changes) {
   WalSegmentInfo info = read_segment_header(segment);
   if (segment.size() > info.segment_size) {
     fail(fmt::format("it has {} bytes, and says that its size is {}", segment.size(),
                      info.segment_size));
   }
-  Walk(segment, info).run();
+  Walk(segment, info, changes).run();
   return info;
+}
+
+}  // namespace
+
+WalSegmentInfo scan_segment(base::ByteView segment) { return scan(segment, nullptr); }
+
+WalSegmentInfo scan_segment(base::ByteView segment, SegmentChanges& changes) {
+  changes = {};
+  return scan(segment, &changes);
 }
 
 }  // namespace holdfast::postgres

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "postgres/segment_changes.h"
 #include "postgres/wal_name.h"
 
 namespace holdfast::postgres {
@@ -64,5 +65,7 @@ WalSegmentInfo read_segment_header(base::ByteView first_page);
 // thing that does not continue the chain. The content is not proved, only followed; any bytes are
 // safe.
 WalSegmentInfo scan_segment(base::ByteView segment);
+// In the same pass, what the records change. Of WAL of an unknown version nothing is covered.
+WalSegmentInfo scan_segment(base::ByteView segment, SegmentChanges& changes);
 
 }  // namespace holdfast::postgres

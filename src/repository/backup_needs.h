@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -25,5 +27,18 @@ struct BackupNeeds {
 
 // Damage goes to `problems`.
 BackupNeeds collect_needs(const Context& context, const Index& index, const std::string& backup);
+// Of a record that may not have been put yet.
+BackupNeeds collect_needs(const Context& context, const Index& index, const BackupRecord& record);
+
+// What several backups need together: one bit a slot, however many they are. What a backup shares
+// with one before it is not read again.
+struct JoinedNeeds {
+  std::vector<bool> slots;
+  std::set<IndexId> indexes;               // that the records name
+  std::vector<std::string> with_losses;    // backups that need chunks which stand in no pack
+  std::vector<Index::Problem> problems{};  // as above; where there are any, more may be needed
+};
+JoinedNeeds collect_joined_needs(const Context& context, const Index& index,
+                                 const std::vector<std::string>& backups, std::stop_token stop);
 
 }  // namespace holdfast::repository

@@ -39,6 +39,12 @@ ChunkId ChunkHasher::pages_id(base::ByteView pages, std::uint32_t page_size) {
   return ChunkId{crypto::hmac(identity_.bytes(), {head.view(), joined})};
 }
 
+std::uint64_t ChunkHasher::short_hash_of_page(base::ByteView page) {
+  crypto::Digest hash;
+  page_hash_.digest(page, hash);
+  return short_page_hash(hash);
+}
+
 std::uint64_t short_page_hash(const crypto::Digest& hash) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < 8; ++i) value |= std::uint64_t{hash[i]} << (8 * i);

@@ -18,6 +18,8 @@ class ChunkHasher {
   // Whole pages; their hashes are in page_hashes() until the next call.
   ChunkId pages_id(base::ByteView pages, std::uint32_t page_size);
   std::span<const crypto::Digest> page_hashes() const { return page_hashes_; }
+  // Of one page, as a pack's directory keeps it (ChunkReader::page_hashes).
+  std::uint64_t short_hash_of_page(base::ByteView page);
 
  private:
   crypto::IdentityKey identity_;

@@ -14,7 +14,7 @@ namespace holdfast::repository {
 namespace {
 
 constexpr std::size_t kPacksKept = 64;
-constexpr std::size_t kDirectoriesKept = 8;  // some 40 KiB each
+constexpr std::size_t kDirectoriesKept = 64;  // some 80 KiB each
 // Read at once when a chunk follows the one before it in its pack.
 constexpr std::size_t kReadAhead = 2 * 1024 * 1024;
 

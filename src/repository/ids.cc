@@ -11,4 +11,6 @@ std::string pack_name(const PackId& id) {
 
 std::string index_name(const IndexId& id) { return "index/" + id.hex(); }
 
+std::string tombstone_name(const TombstoneId& id) { return "tombstones/" + id.hex(); }
+
 }  // namespace holdfast::repository

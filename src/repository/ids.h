@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,9 +42,23 @@ using IndexId = RandomId<struct IndexRole>;
 using SlotId = RandomId<struct SlotRole>;
 using LockId = RandomId<struct LockRole>;
 using ReportId = RandomId<struct ReportRole>;
+using TombstoneId = RandomId<struct TombstoneRole>;
 
-std::string pack_name(const PackId& id);    // packs/xx/ID
-std::string index_name(const IndexId& id);  // index/ID
+std::string pack_name(const PackId& id);            // packs/xx/ID
+std::string index_name(const IndexId& id);          // index/ID
+std::string tombstone_name(const TombstoneId& id);  // tombstones/ID
+
+// The id in a name that `make_name` would give; nullopt for another.
+template <typename Id>
+std::optional<Id> parse_name(std::string_view name, std::string (*make_name)(const Id&)) {
+  Id id;
+  const std::size_t digits = 2 * id.bytes.size();
+  if (name.size() < digits || !base::from_hex(name.substr(name.size() - digits), id.bytes) ||
+      make_name(id) != name) {
+    return std::nullopt;
+  }
+  return id;
+}
 
 }  // namespace holdfast::repository
 

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "repository/fields.h"
 #include "repository/pack_format.h"
 #include "repository/sealed_object.h"
 
@@ -15,18 +16,7 @@ namespace {
 
 constexpr std::string_view kIndexPrefix = "index/";
 constexpr std::string_view kPacksPrefix = "packs/";
-
-// The id in a name that `make_name` would give; nullopt for another.
-template <typename Id>
-std::optional<Id> parse_name(std::string_view name, std::string (*make_name)(const Id&)) {
-  Id id;
-  const std::size_t digits = 2 * id.bytes.size();
-  if (name.size() < digits || !base::from_hex(name.substr(name.size() - digits), id.bytes) ||
-      make_name(id) != name) {
-    return std::nullopt;
-  }
-  return id;
-}
+constexpr int kMostReadings = 10;  // of the index objects, while others replace them
 
 [[noreturn]] void throw_damaged_body(std::string_view problem) {
   throw base::Error(base::ErrorKind::kDamaged, fmt::format("index: {}", problem));
@@ -60,67 +50,105 @@ Index::PackContents read_pack_contents(base::ByteReader& in) {
 
 }  // namespace
 
+// A prune puts its tombstone before it removes a pack, and index objects without that pack before
+// it removes the tombstone. So tombstones are read first: a pack that an index object names is
+// either there or known to be condemned.
 Index Index::load(const Context& context) {
-  Index index;
-  index.read_index_objects(context);
-  index.match_packs(context);
-  index.sort();
-  return index;
+  for (int attempt = 1;; ++attempt) {
+    Index index;
+    index.read_tombstones(context);
+    if (!index.read_index_objects(context) && attempt < kMostReadings) continue;
+    index.match_packs(context);
+    index.sort();
+    return index;
+  }
 }
 
-void Index::read_index_objects(const Context& context) {
+void Index::read_tombstones(const Context& context) {
+  TombstoneList list = list_tombstones(context);
+  for (auto& [object, what] : list.damaged) problems_.push_back({object, what});
+  tombstones_ = std::move(list.tombstones);
+  for (const Tombstone& tombstone : tombstones_) {
+    condemned_.insert(tombstone.packs.begin(), tombstone.packs.end());
+  }
+}
+
+// False if one was removed since it was listed: what stands in its place may have been put behind
+// the listing.
+bool Index::read_index_objects(const Context& context) {
   std::vector<std::string> names;
   context.storage.list(kIndexPrefix,
                        [&](const storage::ObjectInfo& info) { names.push_back(info.name); });
+  bool all = true;
   for (const std::string& name : names) {
-    if (!parse_name<IndexId>(name, index_name)) {
+    const std::optional<IndexId> id = parse_name<IndexId>(name, index_name);
+    if (!id) {
       problems_.push_back({name, "is not the name of an index object"});
       continue;
     }
     try {
       const std::optional<base::Bytes> body = get_metadata(context, name, MetadataKind::kIndex);
-      if (!body) continue;  // removed since it was listed
-      for (const PackContents& contents : decode_index(*body)) add(contents);
+      if (!body) {
+        all = false;
+        continue;
+      }
+      Object object{.id = *id, .first_pack = static_cast<std::uint32_t>(packs_.size())};
+      for (const PackContents& contents : decode_index(*body, &object.replaces)) {
+        add(contents);
+        object.chunk_count += contents.chunks.size();
+      }
+      object.pack_count = static_cast<std::uint32_t>(packs_.size()) - object.first_pack;
+      replaced_.insert(object.replaces.begin(), object.replaces.end());
+      objects_.push_back(std::move(object));
     } catch (const base::Error& error) {
       if (!is_damage(error)) throw;
       problems_.push_back({name, error.what()});
     }
   }
+  return all;
 }
 
 // Marks the packs that are not in storage as the index says, and adopts those that it does not
 // name.
 void Index::match_packs(const Context& context) {
-  std::map<PackId, std::uint64_t> found;  // and its size
+  std::map<PackId, storage::ObjectInfo> found;
   context.storage.list(kPacksPrefix, [&](const storage::ObjectInfo& info) {
     if (const auto id = parse_name<PackId>(info.name, pack_name)) {
-      found.emplace(*id, info.size_bytes);
+      found.emplace(*id, info);
     } else {
       problems_.push_back({info.name, "is not the name of a pack"});
     }
   });
   for (PackEntry& pack : packs_) {
     const auto entry = found.find(pack.id);
-    pack.present = entry != found.end() && entry->second == pack.size_bytes;
-    if (entry == found.end()) {
-      problems_.push_back({pack_name(pack.id), "is missing"});
+    pack.condemned = condemned_.contains(pack.id);
+    pack.present = entry != found.end() && entry->second.size_bytes == pack.size_bytes;
+    pack.missing = entry == found.end();
+    if (!pack.missing) pack.modified = entry->second.modified;
+    if (pack.missing) {
+      if (!pack.condemned) problems_.push_back({pack_name(pack.id), "is missing"});
     } else if (!pack.present) {
-      problems_.push_back({pack_name(pack.id), fmt::format("has {} bytes and was put with {}",
-                                                           entry->second, pack.size_bytes)});
+      problems_.push_back(
+          {pack_name(pack.id), fmt::format("has {} bytes and was put with {}",
+                                           entry->second.size_bytes, pack.size_bytes)});
     }
   }
   for (const PackEntry& pack : packs_) found.erase(pack.id);
-
   first_adopted_ = static_cast<std::uint32_t>(packs_.size());
-  for (const auto& [id, size_bytes] : found) {
-    try {
-      adopted_.push_back(read_pack_directory(context, id, size_bytes).contents);
-    } catch (const base::Error& error) {
-      if (!is_damage(error)) throw;
-      problems_.push_back({pack_name(id), error.what()});
-      continue;
-    }
-    add(adopted_.back());
+  for (const auto& [id, info] : found) adopt(context, id, info);
+}
+
+void Index::adopt(const Context& context, const PackId& id, const storage::ObjectInfo& info) {
+  try {
+    PackContents contents = read_pack_directory(context, id, info.size_bytes).contents;
+    contents.pack.condemned = condemned_.contains(id);
+    contents.pack.modified = info.modified;
+    add(contents);
+    if (!contents.pack.condemned) adopted_.push_back(std::move(contents));
+  } catch (const base::Error& error) {
+    if (!is_damage(error)) throw;
+    if (!context.storage.stat(info.name)) return;  // a prune has removed it since it was listed
+    problems_.push_back({info.name, error.what()});
   }
 }
 
@@ -136,13 +164,15 @@ void Index::add(const PackContents& contents) {
                        chunk.length, chunk.kind, chunk.codec}});
     offset += chunk.stored_length;
   }
+  packs_.back().chunk_bytes = offset - kPackHeaderSize;
 }
 
 void Index::sort() {
   static_assert(sizeof(Slot) <= 64);
   const auto rank = [&](const Slot& slot) {
     const PackEntry& pack = packs_[slot.location.pack];
-    return std::tuple(!pack.present, pack.pack_class != PackClass::kMetadata, slot.location.pack);
+    return std::tuple(!pack.present, pack.pack_class != PackClass::kMetadata, pack.condemned,
+                      slot.location.pack);
   };
   std::sort(slots_.begin(), slots_.end(), [&](const Slot& a, const Slot& b) {
     const int order = std::memcmp(a.id.bytes.data(), b.id.bytes.data(), a.id.bytes.size());
@@ -172,10 +202,12 @@ bool Index::holds(const ChunkId& id, PackClass pack_class) const {
   const std::optional<std::size_t> slot = slot_of(id);
   if (!slot) return false;
   const PackEntry& pack = packs_[slots_[*slot].location.pack];
-  return pack.present && (pack_class == PackClass::kData || pack.pack_class == pack_class);
+  return pack.present && !pack.condemned &&
+         (pack_class == PackClass::kData || pack.pack_class == pack_class);
 }
 
-base::Bytes encode_index(std::span<const Index::PackContents> packs) {
+base::Bytes encode_index(std::span<const Index::PackContents> packs,
+                         std::span<const IndexId> replaces) {
   base::ByteWriter out;
   out.varint(packs.size());
   for (const Index::PackContents& contents : packs) {
@@ -185,15 +217,24 @@ base::Bytes encode_index(std::span<const Index::PackContents> packs) {
     out.varint(contents.chunks.size());
     for (const Index::PackContents::Chunk& chunk : contents.chunks) write_chunk_entry(out, chunk);
   }
+  if (replaces.empty()) return out.take();
+  out.varint(replaces.size());
+  for (const IndexId& id : replaces) out.raw(id.bytes);
   return out.take();
 }
 
-std::vector<Index::PackContents> decode_index(base::ByteView body) {
+std::vector<Index::PackContents> decode_index(base::ByteView body, std::vector<IndexId>* replaces) {
   base::ByteReader in(body, "index");
   const std::size_t count = in.count(16 + 1 + 8 + 1);
   std::vector<Index::PackContents> packs;
   packs.reserve(count);
   for (std::size_t i = 0; i < count; ++i) packs.push_back(read_pack_contents(in));
+  if (in.left() > 0) {
+    std::vector<IndexId> ids(in.count(sizeof(IndexId::bytes)));
+    if (ids.empty()) throw_damaged_body("it replaces none");
+    for (IndexId& id : ids) id.bytes = read_array<16>(in);
+    if (replaces != nullptr) *replaces = std::move(ids);
+  }
   in.expect_end();
   return packs;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <set>
 #include <stop_token>
@@ -80,8 +81,13 @@ struct Lock::Impl {
     present = name;
   }
 
+  // Calls `judge` with every lock in storage but the own one, and with the storage's time; gives
+  // those that are there at the end.
+  template <typename Judge>
+  std::set<std::string> survey(Judge judge);
   void refuse_conflicts();
   bool bears(const storage::ObjectInfo& other, base::Time store_now);
+  std::optional<HeldLock> held(const storage::ObjectInfo& other, base::Time store_now);
   void beat();
   void run_heartbeat(const std::stop_token& stop);
 
@@ -91,16 +97,16 @@ struct Lock::Impl {
   std::string present;                 // the lock's name
   std::vector<std::string> own_names;  // and those of its objects that are to be removed
   bool lost = false;                   // another run has removed it
+  std::mutex renewing;                 // guards the three, once the heartbeat has begun
   base::Guarded<std::string> problem;
   std::jthread heartbeat;
 };
 
-// Called with the own lock in place, so that of two takers at least one sees the other. A lock that
-// is being renewed may escape one listing (the old object is removed while the new one is behind
-// the cursor), but not the next: so two listings in a row must agree.
-void Lock::Impl::refuse_conflicts() {
+// A lock that is being renewed may escape one listing (the old object is removed while the new one
+// is behind the cursor), but not the next: so two listings in a row must agree.
+template <typename Judge>
+std::set<std::string> Lock::Impl::survey(Judge judge) {
   std::set<std::string> previous;
-  std::set<std::string> borne;
   for (int i = 0; i < kMaxListings; ++i) {
     std::vector<storage::ObjectInfo> others;
     std::set<std::string> names;
@@ -116,14 +122,36 @@ void Lock::Impl::refuse_conflicts() {
     if (!store_now) {
       throw Error(ErrorKind::kUnavailable, fmt::format("{} was put and is not listed", present));
     }
-    if (names == previous) return;
+    if (!self.since) self.since = store_now;
+    if (names == previous) return names;
     previous = std::move(names);
-    for (const storage::ObjectInfo& other : others) {
-      if (!borne.contains(other.name) && bears(other, *store_now)) borne.insert(other.name);
-    }
+    for (const storage::ObjectInfo& other : others) judge(other, *store_now);
   }
   throw Error(ErrorKind::kLocked, "other runs take and release locks all the time",
               "Try again in a moment.");
+}
+
+// Called with the own lock in place, so that of two takers at least one sees the other.
+void Lock::Impl::refuse_conflicts() {
+  std::set<std::string> borne;
+  survey([&](const storage::ObjectInfo& other, base::Time store_now) {
+    if (!borne.contains(other.name) && bears(other, store_now)) borne.insert(other.name);
+  });
+}
+
+// Nullopt: it is gone, or of a process that is.
+std::optional<HeldLock> Lock::Impl::held(const storage::ObjectInfo& other, base::Time store_now) {
+  if (store_now - other.modified > kExpiry) return std::nullopt;
+  try {
+    const auto body = get_metadata(context, other.name, MetadataKind::kLock);
+    if (!body) return std::nullopt;
+    const LockHolder holder = decode_lock(*body);
+    if (has_ended(holder.process, self.process)) return std::nullopt;
+    return HeldLock{holder.kind, holder.since.value_or(other.modified)};
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kDamaged) throw;
+    return HeldLock{};
+  }
 }
 
 // False: it is gone, or was removed here because nobody holds it any more. Throws kLocked.
@@ -147,6 +175,7 @@ bool Lock::Impl::bears(const storage::ObjectInfo& other, base::Time store_now) {
 }
 
 void Lock::Impl::beat() {
+  const std::lock_guard guard(renewing);
   std::string trouble;
   try {
     const std::string before = present;
@@ -174,6 +203,27 @@ Lock::Lock(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Lock::~Lock() = default;
 
 std::string Lock::problem() const { return *impl_->problem.lock(); }
+
+bool Lock::is_held() const {
+  const std::lock_guard guard(impl_->renewing);
+  return !impl_->lost && impl_->context.storage.stat(impl_->present).has_value();
+}
+
+base::Time Lock::since() const { return *impl_->self.since; }
+
+std::vector<HeldLock> Lock::others() const {
+  const std::lock_guard guard(impl_->renewing);
+  std::map<std::string, std::optional<HeldLock>> judged;
+  const std::set<std::string> there =
+      impl_->survey([&](const storage::ObjectInfo& other, base::Time store_now) {
+        if (!judged.contains(other.name)) judged[other.name] = impl_->held(other, store_now);
+      });
+  std::vector<HeldLock> held;
+  for (const auto& [name, lock] : judged) {
+    if (lock && there.contains(name)) held.push_back(*lock);
+  }
+  return held;
+}
 
 std::unique_ptr<Lock> Lock::take(const Context& context, const LockRequest& request) {
   auto impl = std::make_unique<Impl>(context, request);

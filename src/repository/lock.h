@@ -13,12 +13,18 @@
 namespace holdfast::repository {
 
 struct LockRequest {
-  std::string kind = {};                 // "backup", "prune", …
+  std::string kind = {};                 // "backup", "restore", …
   std::string scope = {};                // a component; empty: the whole repository
-  bool exclusive_in_repository = false;  // prune: bears no other lock
+  bool exclusive_in_repository = false;  // bears no other lock
   bool exclusive_in_scope = false;       // a backup: one for each component
   std::string command = {};              // for messages
   std::chrono::milliseconds heartbeat_interval{60'000};
+};
+
+struct HeldLock {
+  std::string kind;  // empty: it is damaged, and may be anyone's
+  // When it was taken, by the storage's clock; long ago where that is not known.
+  base::Time since;
 };
 
 // Held while it lives; a thread of its own renews the heartbeat every minute (the new lock object
@@ -35,6 +41,13 @@ class Lock {
   // failing heartbeat ends nothing: it is tried again, and the work's end is the time to tell of
   // it.
   std::string problem() const;
+
+  // Whether the lock still stands in storage: no other run took this one for gone.
+  bool is_held() const;
+  // When it was taken, by the storage's clock.
+  base::Time since() const;
+  // All locks but this one that count as held, those of any kind and scope.
+  std::vector<HeldLock> others() const;
 
  private:
   struct Impl;

@@ -76,17 +76,18 @@ ProcessIdentity ProcessIdentity::of_this_process() {
 }
 
 base::Bytes encode_lock(const LockHolder& holder) {
-  const json body = {{"kind", holder.kind},
-                     {"scope", holder.scope},
-                     {"exclusive", holder.exclusive},
-                     {"host", holder.process.host},
-                     {"boot_id", holder.process.boot_id},
-                     {"pid_namespace", holder.process.pid_namespace},
-                     {"pid", holder.process.pid},
-                     {"pid_started", holder.process.pid_started},
-                     {"taken", base::format_time(holder.taken)},
-                     {"heartbeat", base::format_time(holder.heartbeat)},
-                     {"command", holder.command}};
+  json body = {{"kind", holder.kind},
+               {"scope", holder.scope},
+               {"exclusive", holder.exclusive},
+               {"host", holder.process.host},
+               {"boot_id", holder.process.boot_id},
+               {"pid_namespace", holder.process.pid_namespace},
+               {"pid", holder.process.pid},
+               {"pid_started", holder.process.pid_started},
+               {"taken", base::format_time(holder.taken)},
+               {"heartbeat", base::format_time(holder.heartbeat)},
+               {"command", holder.command}};
+  if (holder.since) body["since"] = base::format_time(*holder.since);
   const std::string text = body.dump(-1, ' ', false, json::error_handler_t::replace);
   const base::ByteView bytes = base::as_bytes(text);
   return {bytes.begin(), bytes.end()};
@@ -112,6 +113,7 @@ LockHolder decode_lock(base::ByteView body) {
     holder.taken = moment(fields.at("taken"));
     holder.heartbeat = moment(fields.at("heartbeat"));
     holder.command = fields.at("command").get<std::string>();
+    if (fields.contains("since")) holder.since = moment(fields.at("since"));
     return holder;
   } catch (const json::exception&) {
     throw base::Error(base::ErrorKind::kDamaged, "a lock cannot be understood");

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -29,6 +30,9 @@ struct LockHolder {
   base::Time taken;
   base::Time heartbeat;
   std::string command;
+  // When it was taken, by the storage's clock. None in the first object of a lock: it is that
+  // object's own time.
+  std::optional<base::Time> since;
 };
 
 base::Bytes encode_lock(const LockHolder& holder);

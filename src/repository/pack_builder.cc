@@ -70,6 +70,14 @@ void PackBuilder::add(const Input& input, Compressor& compressor) {
   append(chunk, packed ? place.first(*packed) : input.plain);
 }
 
+void PackBuilder::add_packed(const Index::PackContents::Chunk& chunk,
+                             const PackDirectory::Pages& pages, base::ByteView packed) {
+  write_chunk_entry(directory_, chunk);
+  if (chunk.kind == ChunkKind::kPages) directory_.varint(pages.page_size);
+  for (const std::uint64_t hash : pages.hashes) directory_.u64(hash);
+  append(chunk, packed);
+}
+
 void PackBuilder::append(const Index::PackContents::Chunk& chunk, base::ByteView packed) {
   const auto number = static_cast<std::uint32_t>(contents_.chunks.size());
   aead_.seal(crypto::counter_nonce(number), associated_.of(chunk.id, chunk.codec, chunk.length),

@@ -42,6 +42,9 @@ class PackBuilder {
   // Compresses straight to the chunk's place (or leaves it as it is, where that saves less than 3
   // %) and seals it there. It must fit.
   void add(const Input& input, Compressor& compressor);
+  // A chunk of another pack, as it was compressed there. It must fit.
+  void add_packed(const Index::PackContents::Chunk& chunk, const PackDirectory::Pages& pages,
+                  base::ByteView packed);
   // Moves all chunks of another pack of the same class here, sealing them again; false, and nothing
   // done, where they don't fit.
   bool take_over(PackBuilder& other);

@@ -282,7 +282,9 @@ PackDirectory read_pack_directory(const Context& context, const PackId& id,
       !Decompressor().decompress(packed, body)) {
     throw_damaged_pack(id, "its directory is not in the format");
   }
-  directory.contents.pack = {id, static_cast<PackClass>(pack_class), size_bytes, true};
+  directory.contents.pack.id = id;
+  directory.contents.pack.pack_class = static_cast<PackClass>(pack_class);
+  directory.contents.pack.size_bytes = size_bytes;
   decode_directory(body, chunks_end, directory);
   return directory;
 }

@@ -258,6 +258,18 @@ Catalog list_backups(const Context& context, std::string_view component) {
   return catalog;
 }
 
+std::optional<BackupRecord> newest_backup(const Context& context, std::string_view component) {
+  const std::vector<std::string> ids = record_ids(context, component, nullptr);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    try {
+      if (auto record = read_record(context, *id)) return record;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kDamaged) throw;
+    }
+  }
+  return std::nullopt;
+}
+
 std::string resolve_backup(const Context& context, std::string_view text,
                            std::string_view component) {
   const std::vector<std::string> ids = record_ids(context, component, nullptr);

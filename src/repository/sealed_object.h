@@ -9,7 +9,13 @@
 
 namespace holdfast::repository {
 
-enum class MetadataKind : std::uint8_t { kIndex = 1, kRecord = 2, kLock = 3, kReport = 4 };
+enum class MetadataKind : std::uint8_t {
+  kIndex = 1,
+  kRecord = 2,
+  kLock = 3,
+  kReport = 4,
+  kTombstone = 5
+};
 
 // kExists, touching nothing, if the name is taken.
 storage::PutResult put_metadata(const Context& context, std::string_view name, MetadataKind kind,

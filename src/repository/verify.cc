@@ -277,12 +277,13 @@ void Verification::check_log(const std::string& name, const std::vector<std::str
 void Verification::check_index_objects() {
   context_.storage.list("index/",
                         [&](const storage::ObjectInfo& info) { index_names_.insert(info.name); });
-  checked_ += index_names_.size();
+  checked_ += index_names_.size() + index_.tombstones().size();
   for (const BackupNeeds& needs : backups_) {
     if (needs.record) blame_indexes(needs);
   }
   for (const auto& [object, problem] : index_problems_) {
-    if (object.starts_with("index/") && !findings_.has(object)) findings_.add(object, "", problem);
+    const bool concerns = object.starts_with("index/") || object.starts_with("tombstones/");
+    if (concerns && !findings_.has(object)) findings_.add(object, "", problem);
   }
 }
 
@@ -364,6 +365,7 @@ std::set<std::string> Verification::packs_that_cannot_be_adopted() const {
 std::set<std::string> Verification::unusable_indexes(const std::vector<IndexId>& ids) const {
   std::set<std::string> names;
   for (const IndexId& id : ids) {
+    if (index_.is_replaced(id)) continue;
     const std::string name = index_name(id);
     if (!index_names_.contains(name) || index_problems_.contains(name)) names.insert(name);
   }

@@ -26,17 +26,6 @@ bool is_private(const fs::path& path, mode_t type) {
          status.st_uid == ::geteuid() && (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
 }
 
-// Nullopt where there is no memory-backed directory that is ours alone.
-std::optional<fs::path> private_directory() {
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  fs::path directory = fmt::format("/dev/shm/holdfast-{}", ::geteuid());
-  if (runtime != nullptr && is_private(runtime, S_IFDIR))
-    directory = fs::path(runtime) / "holdfast";
-  ::mkdir(directory.c_str(), S_IRWXU);
-  if (!is_private(directory, S_IFDIR)) return std::nullopt;
-  return directory;
-}
-
 std::optional<fs::path> place_for(const RepositoryConfig& config) {
   const std::optional<fs::path> directory = private_directory();
   if (!directory) return std::nullopt;
@@ -68,6 +57,16 @@ void keep_key(const fs::path& place, const Repository& repository) {
 }
 
 }  // namespace
+
+std::optional<fs::path> private_directory() {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  fs::path directory = fmt::format("/dev/shm/holdfast-{}", ::geteuid());
+  if (runtime != nullptr && is_private(runtime, S_IFDIR))
+    directory = fs::path(runtime) / "holdfast";
+  ::mkdir(directory.c_str(), S_IRWXU);
+  if (!is_private(directory, S_IFDIR)) return std::nullopt;
+  return directory;
+}
 
 std::unique_ptr<Repository> open_repository_for_archiving(const RepositoryConfig& config,
                                                           const base::Clock& clock,

@@ -5,12 +5,18 @@
 // of the machine.
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "repository/repository.h"
 #include "stack/config.h"
 
 namespace holdfast::stack {
+
+// The memory-backed directory of this user's own, for what calls leave to the next ones. Nullopt
+// where there is none.
+std::optional<std::filesystem::path> private_directory();
 
 // Good for writing; whether it can read depends on what opened it. As open_repository() where the
 // configuration names a key file, or where nothing usable is kept.

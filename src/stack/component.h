@@ -22,6 +22,7 @@ struct BackupOptions {
   int workers = 2;
   std::uint64_t rate_bytes = 0;  // a second; 0: no limit
   bool accept_new_system = false;
+  std::optional<double> audit_share;  // of what is taken for unchanged; the component's own else
 };
 
 struct RestoreOptions {
@@ -29,6 +30,7 @@ struct RestoreOptions {
   std::optional<std::string> backup;  // an id
   std::optional<base::Time> at;
   bool latest = false;  // the end of the recovery window, also where a backup is named
+  bool delta = false;   // over what is there: write only what differs, remove what does not belong
   bool start = false;   // start the server and wait until it has recovered
   int workers = 2;
   // Of PostgreSQL alone; other kinds refuse them (kUsage).
@@ -44,6 +46,7 @@ struct RestoreOptions {
 struct RestoreOutcome {
   std::string backup;  // the id of the backup that it began from
   std::uint64_t bytes = 0;
+  std::uint64_t bytes_written = 0;  // of them; the rest was there already
   std::uint64_t files = 0;
   std::vector<std::string> notes;  // what the user should know
   std::string next_step;           // what remains for the user to do, as a sentence; or empty
@@ -60,6 +63,24 @@ struct RecoveryWindow {
   std::optional<base::Time> from;
   std::optional<base::Time> to;
   bool continuous = false;  // false: only the ends of the backups
+};
+
+// Which logs may go, as a component's kind knows.
+struct LogRetention {
+  struct Backup {
+    repository::BackupSummary summary;
+    base::Time ended;
+  };
+  std::vector<Backup> kept;            // all backups of the kind that stay, of all components
+  std::optional<base::Duration> keep;  // none: as long as a backup that stays can use them
+  base::Time now;                      // by the storage's clock
+  // When the oldest run at work began: what was put since may be its backup's.
+  std::optional<base::Time> oldest_run;
+  bool other_systems = false;  // logs of systems of which no backup stays may go too
+};
+struct LogRemoval {
+  std::vector<std::string> objects;
+  std::uint64_t bytes = 0;
 };
 
 enum class Verdict { kGood, kAttention, kBad };
@@ -95,6 +116,13 @@ class Component {
 
   // Log objects that a backup needs beside its chunks.
   virtual std::vector<std::string> needed_logs(const repository::BackupSummary& backup) = 0;
+
+  // Whether nothing in the backup is known to be wrong.
+  virtual bool is_good(const repository::BackupSummary& backup) = 0;
+  // What it is a backup of, by itself: two that differ in it have nothing in common but the name.
+  virtual std::string system_of(const repository::BackupSummary& backup) = 0;
+  virtual LogRemoval logs_to_remove(const repository::Context& context,
+                                    const LogRetention& retention) = 0;
 
   // Tries everything that a backup needs; never throws for what it finds. `context` is null where
   // the repository could not be opened.

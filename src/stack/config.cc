@@ -38,6 +38,7 @@ class Builder {
     for (const Entry& entry : entries("components")) add_component(entry);
     for (const Entry& entry : entries("jobs")) add_job(entry);
     for (const Entry& entry : entries("plans")) check_plan(entry);
+    read_wal();
     read_limits();
     note_what_has_no_effect();
     return std::move(config_);
@@ -105,10 +106,15 @@ class Builder {
   }
 
   void add_component(const Entry& entry) {
-    config_.components.push_back({.name = entry.key,
-                                  .type = text(entry.value, "type"),
-                                  .connection = text(entry.value, "connection"),
-                                  .where = where(config_.file, entry.at)});
+    ComponentConfig component{.name = entry.key,
+                              .type = text(entry.value, "type"),
+                              .connection = text(entry.value, "connection"),
+                              .where = where(config_.file, entry.at)};
+    if (entry.value.find("audit") != nullptr) {
+      component.audit_share =
+          parse_share(text(entry.value, "audit")).value_or(component.audit_share);
+    }
+    config_.components.push_back(std::move(component));
   }
 
   void add_job(const Entry& entry) {
@@ -155,6 +161,20 @@ class Builder {
     }
   }
 
+  void read_wal() {
+    const Value* wal = root_.find("wal");
+    if (wal == nullptr) return;
+    if (wal->find("keep") != nullptr) {
+      config_.wal.keep = base::parse_duration(text(*wal, "keep"));
+    }
+    if (wal->find("push_ahead") != nullptr) {
+      config_.wal.push_ahead = std::stoi(text(*wal, "push_ahead"));
+    }
+    if (wal->find("fetch_ahead") != nullptr) {
+      config_.wal.fetch_ahead = std::stoi(text(*wal, "fetch_ahead"));
+    }
+  }
+
   void read_limits() {
     const Value* limits = root_.find("limits");
     if (limits == nullptr) return;
@@ -167,7 +187,8 @@ class Builder {
   }
 
   void note_what_has_no_effect() {
-    for (const std::string_view section : {"jobs", "wal", "notify", "metrics", "plans"}) {
+    if (root_.find("jobs") != nullptr) config_.without_effect.emplace_back("jobs.*.at");
+    for (const std::string_view section : {"notify", "metrics", "plans"}) {
       if (root_.find(section) != nullptr) config_.without_effect.emplace_back(section);
     }
     for (const Entry& component : entries("components")) {

@@ -33,8 +33,9 @@ struct RepositoryConfig {
 
 struct ComponentConfig {
   std::string name;
-  std::string type;        // "postgresql", …
-  std::string connection;  // postgresql
+  std::string type;           // "postgresql", …
+  std::string connection;     // postgresql
+  double audit_share = 0.02;  // of unchanged pages, read again by each incremental; 0 to 1
   std::string where;
 };
 
@@ -53,12 +54,19 @@ struct Limits {
   bool low_priority = false;
 };
 
+struct WalConfig {
+  std::optional<base::Duration> keep;  // none: as long as a backup can use it
+  int push_ahead = 0;   // following segments that a `wal push` archives along; 0: none
+  int fetch_ahead = 8;  // following segments that are fetched while the server replays one
+};
+
 struct Config {
   std::filesystem::path file;  // absolute
   std::string stack;
   std::vector<RepositoryConfig> repositories;  // in the file's order; the first is the default
   std::vector<ComponentConfig> components;
   std::vector<JobConfig> jobs;
+  WalConfig wal;
   Limits limits;
   std::vector<std::string> without_effect;  // accepted, but this version does not act on it yet
 

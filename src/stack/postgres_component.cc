@@ -11,6 +11,7 @@
 #include "postgres/restore.h"
 #include "postgres/restore_plan.h"
 #include "postgres/server.h"
+#include "postgres/wal_retention.h"
 
 namespace holdfast::stack {
 namespace {
@@ -88,16 +89,12 @@ class PostgresComponent final : public Component {
   repository::BackupSummary take_backup(const repository::Context& context,
                                         const BackupOptions& options, base::Progress& progress,
                                         std::stop_token stop) override {
-    if (options.kind != "full") {
-      progress.note(
-          fmt::format("{}: incremental backups come in a later version; this one is a full backup",
-                      config_.name));
-    }
     return postgres::take_backup(context,
                                  {.component = config_.name,
                                   .connection = config_.connection,
                                   .job = options.job,
-                                  .kind = "full",
+                                  .incremental = options.kind == "incremental",
+                                  .audit_share = options.audit_share.value_or(config_.audit_share),
                                   .workers = options.workers,
                                   .rate_bytes = options.rate_bytes,
                                   .accept_new_system = options.accept_new_system},
@@ -114,11 +111,13 @@ class PostgresComponent final : public Component {
                                   {.to = options.to,
                                    .tablespaces = options.tablespaces,
                                    .restore_command = options.restore_command,
+                                   .delta = options.delta,
                                    .workers = options.workers},
                                   progress, stop);
     RestoreOutcome outcome;
     outcome.backup = plan.record.summary.id;
     outcome.bytes = result.bytes;
+    outcome.bytes_written = result.bytes_written;
     outcome.files = result.files;
     outcome.notes = plan.notes;
     if (!options.start) {
@@ -139,6 +138,26 @@ class PostgresComponent final : public Component {
 
   std::vector<std::string> needed_logs(const repository::BackupSummary& backup) override {
     return postgres::wal_objects_of(backup);
+  }
+
+  bool is_good(const repository::BackupSummary& backup) override {
+    return postgres::details_of(backup).is_good();
+  }
+
+  std::string system_of(const repository::BackupSummary& backup) override {
+    return std::to_string(postgres::details_of(backup).system_id);
+  }
+
+  LogRemoval logs_to_remove(const repository::Context& context,
+                            const LogRetention& retention) override {
+    postgres::WalRetention wal{.kept = {},
+                               .keep = retention.keep,
+                               .now = retention.now,
+                               .oldest_run = retention.oldest_run,
+                               .other_systems = retention.other_systems};
+    for (const auto& [summary, ended] : retention.kept) wal.kept.push_back({summary, ended});
+    postgres::WalRemoval removal = postgres::wal_to_remove(context, wal);
+    return {std::move(removal.objects), removal.bytes};
   }
 
   void check(const repository::Context* context, const CheckOptions& options,

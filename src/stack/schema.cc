@@ -15,11 +15,13 @@ constexpr Schema kTextList{.type = ValueType::kTextList};
 constexpr Schema kPath{.type = ValueType::kPath};
 constexpr Schema kBoolean{.type = ValueType::kBoolean};
 constexpr Schema kDuration{.type = ValueType::kDuration};
+constexpr Schema kShare{.type = ValueType::kShare};
 constexpr Schema kSize{.type = ValueType::kSize};
 constexpr Schema kWorkers{.type = ValueType::kWorkers};
 constexpr Schema kSchedule{.type = ValueType::kSchedule};
 constexpr Schema kSecret{.type = ValueType::kSecret};
 constexpr Schema kCompression{.type = ValueType::kInteger, .least = 0, .most = 22};
+constexpr Schema kSegments{.type = ValueType::kInteger, .least = 0, .most = 64};
 constexpr Schema kStatus{.type = ValueType::kInteger, .least = 100, .most = 599};
 
 constexpr Texts kKindWords[] = {"full", "incremental"};
@@ -53,6 +55,7 @@ constexpr Key kPostgresqlKeys[] = {
     {"connection", &kText, "libpq connection string", kRequired},
     {"dumps", &kTextList, "databases to dump logically too"},
     {"checks", &kPath, "validation queries"},
+    {"audit", &kShare, "how much of the unchanged data each incremental reads again (2%)"},
 };
 constexpr Key kRedisKeys[] = {
     {"type", &kText, "redis", kRequired},
@@ -96,7 +99,11 @@ constexpr Key kJobKeys[] = {
 };
 constexpr Schema kJob{.type = ValueType::kMap, .keys = kJobKeys};
 constexpr Schema kJobs{.type = ValueType::kNamed, .item = &kJob};
-constexpr Key kWalKeys[] = {{"keep", &kDuration, "how long WAL is kept"}};
+constexpr Key kWalKeys[] = {
+    {"keep", &kDuration, "how long WAL is kept"},
+    {"push_ahead", &kSegments, "segments that wal push archives along in parallel (0)"},
+    {"fetch_ahead", &kSegments, "segments fetched while recovery replays one (8)"},
+};
 constexpr Schema kWal{.type = ValueType::kMap, .keys = kWalKeys};
 constexpr Key kLimitsKeys[] = {
     {"workers", &kWorkers, "threads at work; auto is one a core"},
@@ -184,6 +191,8 @@ std::string describe(const Schema& schema) {
       return "duration, such as 7d";
     case ValueType::kSize:
       return "size, such as 200MiB";
+    case ValueType::kShare:
+      return "share, such as 2%";
     case ValueType::kWorkers:
       return "auto or a number";
     case ValueType::kSchedule:

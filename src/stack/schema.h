@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@ enum class ValueType {
   kChoices,    // a list of them
   kDuration,   // 15m
   kSize,       // 200MiB
+  kShare,      // 2%
   kWorkers,    // "auto" or a number
   kSchedule,   // five fields, as in a crontab
   kSecret,     // {file: PATH} or {env: NAME}
@@ -59,6 +61,9 @@ void check_values(const std::filesystem::path& file, const Value& root, const Sc
 // [a-z0-9][a-z0-9_-]*, at most 64 bytes: what repositories, components, jobs and plans may be
 // called.
 bool is_name(std::string_view text);
+
+// "2%", "0.5%", from 0% to 100%: 0 to 1. Nullopt for anything else.
+std::optional<double> parse_share(std::string_view text);
 
 // The table as text for the user.
 std::string configuration_reference();

@@ -93,6 +93,8 @@ class Checker {
       case kSize:
         return want(scalar && base::parse_size(text), value, path,
                     "a size, such as 512KiB, 32MiB or 1GB");
+      case kShare:
+        return want(scalar && parse_share(text), value, path, "a share from 0% to 100%");
       case kWorkers:
         return want(scalar && (text == "auto" || is_integer(text, 1, 256)), value, path,
                     "auto or a number from 1 to 256");
@@ -235,6 +237,17 @@ bool is_name(std::string_view text) {
 
 void check_values(const std::filesystem::path& file, const Value& root, const Schema& schema) {
   Checker(file).check(root, schema, std::string(Checker::kTopName));
+}
+
+std::optional<double> parse_share(std::string_view text) {
+  if (!text.ends_with('%')) return std::nullopt;
+  text.remove_suffix(1);
+  double percent = 0;
+  const auto [end, problem] =
+      std::from_chars(text.data(), text.data() + text.size(), percent, std::chars_format::fixed);
+  if (problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (!(percent >= 0 && percent <= 100)) return std::nullopt;
+  return percent / 100;
 }
 
 }  // namespace holdfast::stack

@@ -32,10 +32,9 @@ class DirectoryStorage final : public Storage {
     if (sync_existing(place, path)) return PutResult::kExists;
     NewFile file(tree_, options_, path);
     file.write(content);
-    const bool created = file.publish(place);
-    if (!created) sync_existing(place, path);
-    sync_directory(place.directory, path.parent_path());
-    return created ? PutResult::kCreated : PutResult::kExists;
+    if (file.publish(place)) return PutResult::kCreated;
+    sync_existing(place, path);
+    return PutResult::kExists;
   }
 
   std::optional<base::Bytes> get(std::string_view name, std::uint64_t max_size_bytes) override {

@@ -103,6 +103,20 @@ std::vector<Entry> entries_of(int directory, const std::string& prefix, const fs
   return entries;
 }
 
+// Whether an object stands in the directory. Then whoever put the first one there has made the
+// directories above durable, all the way, before it got its name: see DirectoryTree::make().
+bool holds_objects(const base::UniqueFd& directory) {
+  const int own = openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, CloseDirectory> stream(own < 0 ? nullptr : fdopendir(own));
+  if (!stream) return false;
+  while (const dirent* const entry = readdir(stream.get())) {
+    if (!is_valid_name(entry->d_name)) continue;
+    const auto found = look_at(directory.get(), *entry, entry->d_name);
+    if (found && !found->is_directory) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 base::Error path_error(int errno_value, std::string_view doing, const fs::path& path) {
@@ -203,6 +217,11 @@ std::optional<Place> DirectoryTree::find(std::string_view name, int flags) const
 }
 
 Place DirectoryTree::make(std::string_view name) {
+  struct Step {
+    base::UniqueFd parent;
+    std::string_view name;  // of the directory, from the root on
+  };
+  std::vector<Step> unsure;
   std::optional<base::UniqueFd> directory = open_root(O_RDONLY);
   std::size_t begin = 0;
   for (std::size_t slash; (slash = name.find('/', begin)) != name.npos; begin = slash + 1) {
@@ -213,12 +232,14 @@ Place DirectoryTree::make(std::string_view name) {
     const bool made = !next && make_directory(directory->get(), part, path);
     if (!next) next = open_directory(directory->get(), part, O_RDONLY, path);
     if (!next) throw path_error(ENOTDIR, "make the directory", path);
-    if (made || !durable_.lock()->contains(so_far)) {
-      sync_directory(*directory, path.parent_path());
-      durable_.lock()->emplace(so_far);
-    }
+    if (made || !durable_.lock()->contains(so_far))
+      unsure.push_back({std::move(*directory), so_far});
     directory = std::move(next);
   }
+  if (!unsure.empty() && !holds_objects(*directory)) {
+    for (const Step& step : unsure) sync_directory(step.parent, path_of(step.name).parent_path());
+  }
+  for (const Step& step : unsure) durable_.lock()->emplace(step.name);
   return Place{std::move(*directory), std::string(name.substr(begin))};
 }
 

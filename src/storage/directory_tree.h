@@ -45,7 +45,8 @@ class DirectoryTree {
 
   // Nullopt where a directory on the way does not exist. `flags`: O_PATH, or O_RDONLY to fsync it.
   std::optional<Place> find(std::string_view name, int flags) const;
-  // Makes what is missing; the directories on the way are durable on return.
+  // Makes what is missing; the directories on the way are durable on return, so no object ever
+  // stands in one that is not.
   Place make(std::string_view name);
 
   // Nullopt where `name` does not exist in `parent`, or is no directory.

@@ -129,9 +129,12 @@ bool NewFile::publish(const Place& place) {
                         fstat(fd_.get(), &status) == 0 && status.st_nlink == 2;
   if (error == EEXIST && !was_ours) return false;
   if (error != 0 && !was_ours) throw path_error(error, "create", path_);
-  // Again, since btrfs does not log a file that has no name: before, only the data went to the
-  // disk.
-  base::fsync_file(fd_.get(), path_);
+  // The file again, since btrfs does not log one that has no name: before, only the data went to
+  // the disk. Neither sync waits for the other: the disk then flushes its cache once for both.
+  base::WorkerGroup beside;
+  beside.start([&](const std::stop_token&) { base::fsync_file(fd_.get(), path_); });
+  sync_directory(place.directory, path_.parent_path());
+  beside.join();
   return true;
 }
 

@@ -19,8 +19,7 @@ class NewFile {
   // Once; durable on return.
   void write(base::ByteView content);
 
-  // False if the name is taken. The file is durable on return; the directory is the caller's to
-  // fsync.
+  // False if the name is taken. Durable under its name on return.
   bool publish(const Place& place);
 
  private:

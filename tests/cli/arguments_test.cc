@@ -85,8 +85,8 @@ TEST(Arguments, AreCountedAndChecked) {
 }
 
 TEST(Arguments, SayWhatIsNotThereYet) {
-  EXPECT_THAT(failure({"prune"}).what(), HasSubstr("not in this version yet"));
-  EXPECT_THAT(failure({"restore", "db", "--delta"}).what(),
+  EXPECT_THAT(failure({"drill"}).what(), HasSubstr("not in this version yet"));
+  EXPECT_THAT(failure({"restore", "db", "--only", "x"}).what(),
               HasSubstr("not supported by this version"));
   EXPECT_THAT(failure({"verify", "--restore"}).what(), HasSubstr("not supported by this version"));
 }

@@ -43,7 +43,7 @@ TEST(Program, HelpsWithEveryCommand) {
     words.emplace_back("--help");
     EXPECT_EQ(run_words(words).out, help.out);
   }
-  EXPECT_THAT(all, Not(HasSubstr("prune")));  // nothing that is not there
+  EXPECT_THAT(all, Not(HasSubstr("drill")));  // nothing that is not there
   EXPECT_EQ(run_words({"help", "bakcup"}).status, 2);
   EXPECT_THAT(run_words({"help", "configuration"}).out, HasSubstr("key_file:"));
   EXPECT_THAT(run_words({"help", "wal", "--json"}).json()["help"].get<std::string>(),
@@ -103,14 +103,14 @@ TEST(Program, PrintsErrorsOnOneStreamAndJsonOnTheOther) {
   stack.run({"init"});
   for (const Wrong& wrong : std::vector<Wrong>{
            {{"bogus"}, 2, "usage"},
-           {{"prune"}, 2, "usage"},
+           {{"drill"}, 2, "usage"},
            {{"list", "--bogus"}, 2, "usage"},
            {{"backup", "nosuch"}, 2, "usage"},
            {{"backup", "--job", "nosuch"}, 2, "usage"},
            {{"-r", "nosuch", "list"}, 2, "usage"},
            {{"restore", "database"}, 2, "usage"},
            {{"restore", "all", "--to", "/x"}, 2, "usage"},
-           {{"restore", "database", "--to", "/x", "--delta"}, 2, "usage"},
+           {{"restore", "database", "--to", "/x", "--only", "y"}, 2, "usage"},
            {{"restore", "database", "--to", "/x", "--at", "now", "--lsn", "0/1"}, 2, "usage"},
            {{"restore", "database", "--to", "/x", "--at", "yesterday-ish"}, 2, "usage"},
            {{"restore", "database", "--to", "/x", "--lsn", "nonsense"}, 2, "usage"},

@@ -11,7 +11,7 @@ segment=$(sql "select last_archived_wal from pg_stat_archiver")
 
 for arguments in "init" "check" "list" "list database" "list --points" "show $backup" "verify" \
   "verify --all --quick" "wal list" "wal push $data/pg_wal/$segment" "wal fetch $segment $work/fetched" \
-  "key list" "version" "restore database --to $work/back"; do
+  "prune --dry-run" "prune" "key list" "version" "restore database --to $work/back"; do
   # shellcheck disable=SC2086
   expect 0 holdfast --json $arguments
   result 'd' >/dev/null

@@ -86,8 +86,21 @@ class EngineTest : public testing::Test {
   base::NoProgress progress_;
 };
 
-TEST_F(EngineTest, ABackupSurvivesTheFailureOfAnyStorageOperation) {
-  const std::string earlier = back_up(repository_.context());
+// Of both kinds: an incremental one builds upon the backup that was before.
+class BackupOfEachKindTest : public EngineTest, public testing::WithParamInterface<bool> {
+ protected:
+  std::string first_backup() {
+    const std::string id = back_up(repository_.context());
+    request_.incremental = GetParam();
+    return id;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, BackupOfEachKindTest, testing::Bool(), [](const auto& kind) {
+  return kind.param ? std::string("incremental") : std::string("full");
+});
+
+TEST_P(BackupOfEachKindTest, SurvivesTheFailureOfAnyStorageOperation) {
+  const std::string earlier = first_backup();
   change();
   for (std::size_t n = 1;; ++n) {
     SCOPED_TRACE(fmt::format("operation {}", n));
@@ -113,8 +126,8 @@ TEST_F(EngineTest, ABackupSurvivesTheFailureOfAnyStorageOperation) {
 
 // Before and behind each write in turn, in a process and on a disk of their own; the run that
 // follows finds what the dead one left, its lock too.
-TEST_F(EngineTest, ABackupSurvivesADeathAtAnyWrite) {
-  const std::string earlier = back_up(repository_.context());
+TEST_P(BackupOfEachKindTest, SurvivesADeathAtAnyWrite) {
+  const std::string earlier = first_backup();
   crypto::SystemRandom random;
   bool died = true;
   for (std::size_t n = 0; died; ++n) {

@@ -99,10 +99,13 @@ class WalBuilder {
   // page keeps what it has.
   void overwrite_next_page(Lsn last_complete) {
     at_ = (at_ + kPageSize - 1) / kPageSize * kPageSize;
-    begin_page(0, 0x0004);
+    begin_page(0, 0x0008);
     previous_ = last_complete;
   }
 
+  // Where the record before the next one begins.
+  void set_previous(Lsn lsn) { previous_ = lsn; }
+  Lsn previous() const { return previous_; }
   void set_timeline(std::uint32_t timeline) { timeline_ = timeline; }  // for the pages that follow
   std::size_t at() const { return at_; }
   Lsn lsn() const { return start_ + at_; }
@@ -118,8 +121,8 @@ class WalBuilder {
     const bool is_long = at_ == 0;
     base::ByteWriter header;
     header.u16(0xD110);
-    header.u16(
-        static_cast<std::uint16_t>(flags | (is_long ? 2 : 0) | (continued_size != 0 ? 1 : 0)));
+    header.u16(static_cast<std::uint16_t>(flags | 0x0004 | (is_long ? 2 : 0) |
+                                          (continued_size != 0 ? 1 : 0)));
     header.u32(timeline_);
     header.u64(start_ + at_);
     header.u32(continued_size);

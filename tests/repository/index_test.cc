@@ -89,10 +89,24 @@ TEST(IndexBody, RefusesWhatIsOutOfBounds) {
   EXPECT_EQ(error_of([&] { decode_index(longer); }).kind(), base::ErrorKind::kDamaged);
 }
 
+TEST(IndexBody, NamesWhatItReplaces) {
+  std::vector<IndexId> ids(2);
+  ids[0].bytes.fill(7);
+  ids[1].bytes.fill(8);
+  const base::Bytes body = encode_index(std::vector{contents_of(1, {10})}, ids);
+  std::vector<IndexId> read;
+  EXPECT_EQ(decode_index(body, &read).size(), 1u);
+  EXPECT_EQ(read, ids);
+  for (const std::size_t cut : {1u, 16u, 32u}) {
+    const base::ByteView shorter = base::ByteView(body).first(body.size() - cut);
+    EXPECT_EQ(error_of([&] { decode_index(shorter); }).kind(), base::ErrorKind::kDamaged);
+  }
+}
+
 // Whatever the bytes are: an answer or kDamaged, and no more memory than they can fill.
 TEST(IndexBody, BearsHostileBytes) {
-  const base::Bytes good =
-      encode_index(std::vector{contents_of(1, {10, 11, 12}), contents_of(2, {13})});
+  const base::Bytes good = encode_index(
+      std::vector{contents_of(1, {10, 11, 12}), contents_of(2, {13})}, std::vector<IndexId>(2));
   std::mt19937 generator(5);
   for (int round = 0; round < 20'000; ++round) {
     base::Bytes bad = good;
@@ -221,6 +235,95 @@ TEST(Index, IsBuiltByAWriteOnlyCredential) {
   const Index index = Index::load(repository.write_only_context());
   EXPECT_TRUE(index.problems().empty());
   EXPECT_FALSE(index.adopted().empty());
+}
+
+// What a prune is about to remove can be read and is not built upon; where it is gone already, that
+// is no problem.
+TEST(Index, KnowsWhatIsCondemned) {
+  TestRepository repository;
+  const Index::PackContents condemned = contents_of(1, {10, 11});
+  const Index::PackContents other = contents_of(2, {11, 12});
+  const Index::PackContents gone = contents_of(3, {13});
+  put_index_of(repository.context(), {condemned, other, gone});
+  put_pack_of_size(*repository.storage, condemned);
+  put_pack_of_size(*repository.storage, other);
+  put_tombstone(repository.context(), std::vector{condemned.pack.id, gone.pack.id});
+
+  const Index index = Index::load(repository.context());
+  EXPECT_TRUE(index.problems().empty());
+  EXPECT_EQ(index.tombstones().size(), 1u);
+  ASSERT_TRUE(index.find(chunk_id(10)));
+  EXPECT_TRUE(index.pack(index.find(chunk_id(10))->pack).present);
+  EXPECT_FALSE(index.holds(chunk_id(10), PackClass::kData));
+  EXPECT_EQ(index.pack(index.find(chunk_id(11))->pack).id, other.pack.id);
+  EXPECT_TRUE(index.holds(chunk_id(11), PackClass::kData));
+  EXPECT_FALSE(index.holds(chunk_id(13), PackClass::kData));
+}
+
+// A run does not name a condemned pack again that no index object names.
+TEST(Index, DoesNotAdoptWhatIsCondemned) {
+  TestRepository repository;
+  const std::string backup = take_sample_backup(repository.context(), 1, sample_files(1));
+  for (const std::string& name : storage::names_in(*repository.storage, "index/")) {
+    repository.storage->remove(name);
+  }
+  const std::size_t adopted = Index::load(repository.context()).adopted().size();
+  ASSERT_GT(adopted, 1u);
+  put_tombstone(repository.context(),
+                std::vector{Index::load(repository.context()).adopted().front().pack.id});
+  const Index index = Index::load(repository.context());
+  EXPECT_EQ(index.adopted().size(), adopted - 1);
+  EXPECT_EQ(read_sample_backup(repository.context(), backup), sample_files(1));
+}
+
+// Index objects vanish while they are read, and one that holds the same appears.
+TEST(Index, IsReadAgainWhereObjectsWereReplacedMeanwhile) {
+  class Replacing final : public storage::Storage {
+   public:
+    Replacing(storage::Storage& storage, std::function<void()> replace)
+        : inner(storage), replace_once(std::move(replace)) {}
+    storage::PutResult put(std::string_view name, base::ByteView content) override {
+      return inner.put(name, content);
+    }
+    std::optional<base::Bytes> get(std::string_view name, std::uint64_t max) override {
+      if (name.starts_with("index/") && replace_once) std::exchange(replace_once, nullptr)();
+      return inner.get(name, max);
+    }
+    std::optional<std::size_t> read(std::string_view name, std::uint64_t offset,
+                                    base::MutableByteView buffer) override {
+      return inner.read(name, offset, buffer);
+    }
+    std::optional<storage::ObjectInfo> stat(std::string_view name) override {
+      return inner.stat(name);
+    }
+    void list(std::string_view prefix,
+              const std::function<void(const storage::ObjectInfo&)>& each) override {
+      inner.list(prefix, each);
+    }
+    bool remove(std::string_view name) override { return inner.remove(name); }
+    std::string describe() const override { return inner.describe(); }
+
+   private:
+    storage::Storage& inner;
+    std::function<void()> replace_once;
+  };
+  TestRepository repository;
+  const Index::PackContents one = contents_of(1, {10});
+  const Index::PackContents two = contents_of(2, {20});
+  put_index_of(repository.context(), {one});
+  put_index_of(repository.context(), {two});
+  put_pack_of_size(*repository.storage, one);
+  put_pack_of_size(*repository.storage, two);
+  Replacing replacing(*repository.storage, [&] {
+    const auto old = storage::names_in(*repository.storage, "index/");
+    put_index_of(repository.context(), {one, two});
+    for (const std::string& name : old) repository.storage->remove(name);
+  });
+  const Index index = Index::load(repository.context_of(replacing));
+  EXPECT_TRUE(index.problems().empty());
+  EXPECT_TRUE(index.adopted().empty());
+  EXPECT_TRUE(index.holds(chunk_id(10), PackClass::kData));
+  EXPECT_TRUE(index.holds(chunk_id(20), PackClass::kData));
 }
 
 }  // namespace

@@ -260,5 +260,31 @@ TEST_F(Verify, ReportsAreKept) {
   EXPECT_EQ(times.at(b), first);
 }
 
+// An index object that another one stands in for is not to blame for what a third one lost.
+TEST(VerifyIndexObjects, BlamesNoneThatWasReplaced) {
+  TestRepository repository;
+  const Context context = repository.context();
+  SampleFiles files = sample_files(1);
+  for (const auto& [path, content] : sample_files(50)) files["other/" + path] = content;
+  const std::string backup = take_sample_backup(context, 1, files, 4096);
+  const std::vector<IndexId> indexes = get_record(context, backup).indexes;
+  ASSERT_GE(indexes.size(), 2u);
+  const std::string replaced = index_name(indexes[0]);
+  const auto body = get_metadata(context, replaced, MetadataKind::kIndex);
+  put_metadata(context, index_name(IndexId::make(context.random)), MetadataKind::kIndex,
+               encode_index(decode_index(*body), std::span(indexes).first(1)));
+  repository.storage->remove(replaced);
+  const auto blamed = [&] {
+    std::set<std::string> objects;
+    for (const Damage& damage : verify_backups(context, {backup}).damaged) {
+      if (damage.object.starts_with("index/")) objects.insert(damage.object);
+    }
+    return objects;
+  };
+  EXPECT_EQ(blamed(), std::set<std::string>{});
+  repository.storage->remove(index_name(indexes[1]));
+  EXPECT_EQ(blamed(), std::set<std::string>{index_name(indexes[1])});
+}
+
 }  // namespace
 }  // namespace holdfast::repository

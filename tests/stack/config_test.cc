@@ -127,10 +127,18 @@ TEST(Config, TakesTheWholeExample) {
   EXPECT_TRUE(config.limits.low_priority);
 }
 
+TEST(Config, SaysHowFarWalGoesAhead) {
+  EXPECT_EQ(ConfigFile(with()).load().wal.push_ahead, 0);
+  EXPECT_EQ(ConfigFile(with()).load().wal.fetch_ahead, 8);
+  const Config config = ConfigFile(with("", "", "wal: {push_ahead: 16, fetch_ahead: 0}\n")).load();
+  EXPECT_EQ(config.wal.push_ahead, 16);
+  EXPECT_EQ(config.wal.fetch_ahead, 0);
+}
+
 TEST(Config, NamesWhatItAcceptsAndDoesNotActOn) {
   const Config config = ConfigFile(kExample).load();
   EXPECT_THAT(config.without_effect,
-              ElementsAre("jobs", "wal", "notify", "metrics", "plans", "components.database.dumps",
+              ElementsAre("jobs.*.at", "notify", "metrics", "plans", "components.database.dumps",
                           "components.database.checks"));
   EXPECT_THAT(ConfigFile(with()).load().without_effect, ElementsAre());
 }
