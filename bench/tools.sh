@@ -49,13 +49,13 @@ holdfast() { as_server "${holdfast[@]}" "$@"; }
 write_archive_script() {
   cat >"$work/archive-pgbackrest" <<END
 #!/bin/sh
-holdfast() { $program -c $work/holdfast.yaml wal push "\$1"; }
-pgbackrest() { $pgbackrest_program --config=$work/pgbackrest.conf --stanza=bench archive-push "\$1"; }
+to_holdfast() { $program -c $work/holdfast.yaml wal push "\$1"; }
+to_pgbackrest() { $pgbackrest_program --config=$work/pgbackrest.conf --stanza=bench archive-push "\$1"; }
 case \$(cat $work/active) in
-  holdfast) holdfast "\$1" ;;
-  pgbackrest) pgbackrest "\$1" ;;
-  holdfast-first) holdfast "\$1" && pgbackrest "\$1" ;;
-  pgbackrest-first) pgbackrest "\$1" && holdfast "\$1" ;;
+  holdfast) to_holdfast "\$1" ;;
+  pgbackrest) to_pgbackrest "\$1" ;;
+  holdfast-first) to_holdfast "\$1" && to_pgbackrest "\$1" ;;
+  pgbackrest-first) to_pgbackrest "\$1" && to_holdfast "\$1" ;;
   keep) cp "\$1" $work/segments/ ;;
 esac
 END

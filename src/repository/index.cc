@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "base/error.h"
@@ -17,6 +18,9 @@ namespace {
 constexpr std::string_view kIndexPrefix = "index/";
 constexpr std::string_view kPacksPrefix = "packs/";
 constexpr int kMostReadings = 10;  // of the index objects, while others replace them
+
+constexpr std::size_t kBuckets = std::size_t{1} << 16;
+std::size_t first_bits(const ChunkId& id) { return std::size_t{id.bytes[0]} << 8 | id.bytes[1]; }
 
 [[noreturn]] void throw_damaged_body(std::string_view problem) {
   throw base::Error(base::ErrorKind::kDamaged, fmt::format("index: {}", problem));
@@ -181,14 +185,20 @@ void Index::sort() {
   slots_.erase(std::unique(slots_.begin(), slots_.end(),
                            [](const Slot& a, const Slot& b) { return a.id == b.id; }),
                slots_.end());
+  starts_.assign(kBuckets + 1, 0);
+  for (const Slot& slot : slots_) ++starts_[first_bits(slot.id) + 1];
+  std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
 }
 
 std::optional<std::size_t> Index::slot_of(const ChunkId& id) const {
-  const auto place =
-      std::lower_bound(slots_.begin(), slots_.end(), id, [](const Slot& slot, const ChunkId& key) {
-        return std::memcmp(slot.id.bytes.data(), key.bytes.data(), key.bytes.size()) < 0;
-      });
-  if (place == slots_.end() || place->id != id) return std::nullopt;
+  if (slots_.empty()) return std::nullopt;
+  const std::size_t bucket = first_bits(id);
+  const auto begin = slots_.begin() + starts_[bucket];
+  const auto end = slots_.begin() + starts_[bucket + 1];
+  const auto place = std::lower_bound(begin, end, id, [](const Slot& slot, const ChunkId& key) {
+    return std::memcmp(slot.id.bytes.data(), key.bytes.data(), key.bytes.size()) < 0;
+  });
+  if (place == end || place->id != id) return std::nullopt;
   return static_cast<std::size_t>(place - slots_.begin());
 }
 

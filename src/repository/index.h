@@ -112,6 +112,9 @@ class Index {
   void sort();
 
   std::vector<Slot> slots_;  // sorted by id, the best pack first
+  // Where the slots begin whose ids' first 16 bits are at least n: ids are as good as random, so
+  // this halves a search as often as sixteen comparisons would.
+  std::vector<std::uint32_t> starts_;
   std::vector<PackEntry> packs_;
   std::vector<PackContents> adopted_;
   std::vector<Object> objects_;

@@ -37,7 +37,8 @@ backup
 
 # ---- Pushing ahead -------------------------------------------------------------------------------
 
-(for i in 1 2 3 4 5 6 7 8; do fill "notes$i" 10; done) &
+touch "$work/killed.push"
+(for ((i = 0; i < 8 || i < 60 && $(wc -l <"$work/killed.push") < 12; i++)); do fill "notes$i" 10; done) &
 load=$!
 kill_while "$load" push
 wait "$load" || fail "the load failed"

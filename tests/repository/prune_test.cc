@@ -157,7 +157,8 @@ TEST_F(Prune, ARunThatBeganBeforeTheTombstoneIsWaitedFor) {
   record.summary.component = "test";
   record.summary.type = "files";
   record.summary.kind = "full";
-  ChunkStore store(context(), index, {.pack_size_bytes = kPackSize});
+  const Context its_own = context();
+  ChunkStore store(its_own, index, {.pack_size_bytes = kPackSize});
   {
     const auto writer = store.new_writer();
     std::vector<FileEntry> entries;
