@@ -69,6 +69,7 @@ class PruningRun {
     if (!options_.dry_run) lock = repository::take_prune_lock(context_);
     result_.now = context_.clock.now();
     if (lock) {
+      tell_of_clocks(result_.now - lock->since());
       result_.now = std::min(result_.now, lock->since());
       // Asked before the records are listed: who is not seen at work has put its own.
       for (const repository::HeldLock& other : lock->others()) {
@@ -88,6 +89,15 @@ class PruningRun {
   }
 
  private:
+  void tell_of_clocks(base::Duration ahead) {
+    constexpr std::chrono::minutes kWorthAWord{10};
+    if (ahead > -kWorthAWord && ahead < kWorthAWord) return;
+    problems_.push_back(
+        fmt::format("this host's clock is {} {} the storage's: the earlier one counts",
+                    base::format_duration(ahead < base::Duration{} ? -ahead : ahead),
+                    ahead < base::Duration{} ? "behind" : "ahead of"));
+  }
+
   void find_backups() {
     progress_.phase("reading the records", 0);
     std::map<std::string, base::Time> stored;  // by the record's name

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 
 namespace holdfast::stack {
@@ -101,6 +102,12 @@ BackupFate decide(const BackupInQuestion& backup, const Protected& component,
 }
 
 }  // namespace
+
+base::Time BackupInQuestion::ended() const {
+  constexpr std::chrono::hours kMostWrong{48};
+  return stored > summary.finished && stored - summary.finished <= kMostWrong ? stored
+                                                                              : summary.finished;
+}
 
 std::vector<BackupFate> decide_on_backups(const std::vector<BackupInQuestion>& backups,
                                           const std::vector<JobConfig>& jobs, base::Time now) {

@@ -17,8 +17,9 @@ struct BackupInQuestion {
   bool good = true;      // nothing in it is known to be wrong
   std::string system{};  // what it is a backup of, by itself: PostgreSQL's system identifier
 
-  // Not before either clock says so: one that is wrong can only keep it for longer.
-  base::Time ended() const { return std::max(summary.finished, stored); }
+  // Not before either clock says so: one that is wrong by a day or two can only keep it for longer.
+  // Where they are further apart the repository was copied, and its objects have new times.
+  base::Time ended() const;
 };
 
 struct BackupFate {

@@ -166,5 +166,15 @@ TEST(Retention, ABackupFromTheFutureStays) {
   EXPECT_TRUE(fates[0].keep && fates[1].keep);
 }
 
+TEST(Retention, AClockThatIsADayWrongDelaysAndACopyDoesNot) {
+  BackupInQuestion backup = backup_at(kStart - 8 * kDay, "incremental");
+  backup.stored = backup.summary.finished + kDay;  // the host's clock was a day behind
+  EXPECT_EQ(backup.ended(), kStart - 7 * kDay);
+  backup.stored = backup.summary.finished - kDay;  // a day ahead
+  EXPECT_EQ(backup.ended(), kStart - 8 * kDay);
+  backup.stored = kStart;  // the repository was copied
+  EXPECT_EQ(backup.ended(), kStart - 8 * kDay);
+}
+
 }  // namespace
 }  // namespace holdfast::stack
