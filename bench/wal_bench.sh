@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The archiving and the replay of real WAL: segments a second of `wal push`, one at a time and ahead,
-# beside pgBackRest's archive-push, synchronous and asynchronous with two processes (zstd level 3 and
+# beside pgBackRest's archive-push, synchronous and asynchronous with two processes (zstd, at the level of each, and
 # encryption for all); what is lost when everything is killed; and the replay of what `wal fetch` brings,
 # beside that of `cp` from a local directory.
 #
@@ -75,7 +75,7 @@ components:
     type: postgresql
     connection: "host=$work/run port=5432 user=postgres dbname=postgres"
 END
-  { cat "$work/holdfast.yaml" && echo 'wal: {push_ahead: 8}'; } >"$work/ahead.yaml"
+  { cat "$work/holdfast.yaml" && echo 'wal: {push_ahead: 16}'; } >"$work/ahead.yaml"
   local tool
   for tool in sync async; do
     cat >"$work/pgbackrest-$tool.conf" <<END

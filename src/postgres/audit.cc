@@ -6,21 +6,16 @@
 #include <chrono>
 #include <cmath>
 #include <thread>
-#include <tuple>
-#include <unordered_map>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/parallel.h"
 #include "postgres/page.h"
+#include "postgres/page_comparison.h"
 #include "postgres/page_hints.h"
-#include "repository/chunk_hash.h"
-#include "repository/chunk_reader.h"
 
 namespace holdfast::postgres {
 namespace {
 
-namespace fs = std::filesystem;
 using base::ByteView;
 using base::MutableByteView;
 using repository::FileEntry;
@@ -84,79 +79,6 @@ Round plan_round(const std::vector<FileEntry>& before, const AuditRequest& reque
   return round;
 }
 
-// A file of the cluster beside what the backup before has of it. Used by one thread.
-class Comparison {
- public:
-  Comparison(const repository::Context& context, const repository::Index& index,
-             const ClusterInfo& cluster)
-      : cluster_(cluster),
-        page_size_(cluster.block_size),
-        reader_(context, index),
-        hasher_(context.keyring.identity) {}
-
-  // False where the file is not there, or cannot be compared page by page.
-  bool open(const FileEntry& before) {
-    if (open_ == &before) return static_cast<bool>(fd_);
-    open_ = &before;
-    fd_.reset();
-    auto places = PagePlaces::of(repository::load_extents(before, reader_),
-                                 static_cast<std::uint32_t>(page_size_));
-    if (!places) return false;
-    places_ = std::move(*places);
-    source_ = fs::path(cluster_.data_directory) / before.path;
-    std::optional<base::UniqueFd> fd = base::open_if_exists(source_, O_RDONLY);
-    if (fd) fd_ = std::move(*fd);
-    return fd.has_value();
-  }
-
-  // As many whole pages as there are.
-  MutableByteView read(std::uint32_t first, MutableByteView pages) const {
-    const std::size_t got =
-        base::read_at(fd_.get(), std::uint64_t{first} * page_size_, pages, source_);
-    return pages.first(got - got % page_size_);
-  }
-
-  void forget_hashes() { hashes_.clear(); }
-
-  bool is_as_before(std::uint32_t page, ByteView content) {
-    const PagePlaces::Place place = places_[page];
-    if (place.chunk == 0) return repository::all_zero(content);
-    const auto [entry, is_new] = hashes_.try_emplace(place.chunk);
-    if (is_new) entry->second = reader_.page_hashes(places_.chunks()[place.chunk]);
-    return place.page < entry->second.size() &&
-           entry->second[place.page] == hasher_.short_hash_of_page(content);
-  }
-
-  // Zeros where it stood in no chunk. Unpacked once for all pages in a row.
-  ByteView content_before(std::uint32_t page) {
-    const PagePlaces::Place place = places_[page];
-    const repository::ChunkId& id = places_.chunks()[place.chunk];
-    if (place.chunk == 0) {
-      chunk_.assign(page_size_, 0);
-      unpacked_ = {};
-      return chunk_;
-    }
-    if (unpacked_ != id) {
-      chunk_ = reader_.read(id);
-      unpacked_ = id;
-    }
-    return ByteView(chunk_).subspan(place.page * page_size_, page_size_);
-  }
-
- private:
-  const ClusterInfo& cluster_;
-  const std::size_t page_size_;
-  repository::ChunkReader reader_;
-  repository::ChunkHasher hasher_;
-  std::unordered_map<std::uint32_t, std::vector<std::uint64_t>> hashes_;  // of the piece's chunks
-  repository::ChunkId unpacked_;
-  base::Bytes chunk_;  // its content
-  PagePlaces places_;
-  const FileEntry* open_ = nullptr;
-  fs::path source_;
-  base::UniqueFd fd_;
-};
-
 enum class Verdict { kSame, kMeanwhile, kHints, kUnjudged, kDifference };
 
 }  // namespace
@@ -182,7 +104,7 @@ struct Audit::Impl {
 
   void read_all(std::stop_token stop) {
     base::share_out(round.pieces.size(), limits.workers, stop, [&] {
-      auto comparison = std::make_shared<Comparison>(context, index, cluster);
+      auto comparison = std::make_shared<PageComparison>(context, index, cluster);
       auto buffer =
           std::make_shared<base::AlignedBuffer>(std::size_t{kPiecePages} * cluster.block_size);
       return [this, comparison, buffer, stop](std::size_t n) {
@@ -191,7 +113,7 @@ struct Audit::Impl {
     });
   }
 
-  void look_at(const Piece& piece, Comparison& comparison, MutableByteView buffer,
+  void look_at(const Piece& piece, PageComparison& comparison, MutableByteView buffer,
                const std::stop_token& stop) {
     const FileEntry& file = round.files[piece.file];
     const std::size_t size = std::size_t{piece.count} * cluster.block_size;
@@ -207,9 +129,8 @@ struct Audit::Impl {
     }
   }
 
-  void compare(const Piece& piece, Comparison& comparison, MutableByteView buffer) {
+  void compare(const Piece& piece, PageComparison& comparison, MutableByteView buffer) {
     const MutableByteView pages = comparison.read(piece.first, buffer);
-    comparison.forget_hashes();
     std::vector<std::pair<std::size_t, std::uint32_t>> differing;
     const std::size_t count = pages.size() / cluster.block_size;
     for (std::size_t i = 0; i < count; ++i) {
@@ -222,38 +143,39 @@ struct Audit::Impl {
     all->differing.insert(all->differing.end(), differing.begin(), differing.end());
   }
 
-  // What would be a difference is read again: the server may be writing the page.
-  Verdict look_closer(Comparison& comparison, std::uint32_t page, Lsn start) const {
-    base::AlignedBuffer buffer(cluster.block_size);
-    Verdict verdict = Verdict::kDifference;
-    for (int reading_number = 0; verdict == Verdict::kDifference && reading_number < kReadings;
-         ++reading_number) {
-      if (reading_number > 0) std::this_thread::sleep_for(kBetweenReadings);
+  // Of the page as it is now.
+  Verdict look_closer(PageComparison& comparison, const FileEntry& file, std::uint32_t page,
+                      const AuditMoment& moment) const {
+    try {
+      if (!comparison.open(file)) return Verdict::kSame;
+      base::AlignedBuffer buffer(cluster.block_size);
       const MutableByteView content =
           comparison.read(page, buffer.span().first(cluster.block_size));
       if (content.empty()) return Verdict::kSame;  // cut off meanwhile: the WAL knows
-      verdict = judge(comparison, page, content, start);
-    }
-    return verdict;
-  }
-
-  Verdict judge(Comparison& comparison, std::uint32_t page, ByteView content, Lsn start) const {
-    if (page_lsn(content) >= start) return Verdict::kMeanwhile;
-    if (comparison.is_as_before(page, content)) return Verdict::kSame;
-    if (is_written_without_wal(content)) return Verdict::kHints;
-    // With checksums every change of a page is in the WAL, hints too.
-    if (cluster.checksums || page_lsn(content) >= request.since) return Verdict::kDifference;
-    if (!context.keyring.can_read_data()) return Verdict::kUnjudged;
-    try {
-      return differ_by_hints_alone(comparison.content_before(page), content) ? Verdict::kHints
-                                                                             : Verdict::kDifference;
+      return judge(comparison, page, content, moment);
     } catch (const base::Error& error) {
       if (error.kind() == base::ErrorKind::kDamaged) return Verdict::kUnjudged;
       throw;
     }
   }
 
-  AuditResult finish(IncrementalPlan& plan, Lsn start);
+  // The LSN on a page is the end of the record that changed it last.
+  Verdict judge(PageComparison& comparison, std::uint32_t page, ByteView content,
+                const AuditMoment& moment) const {
+    const Lsn lsn = page_lsn(content);
+    if (lsn > moment.start && lsn <= moment.current_lsn()) return Verdict::kMeanwhile;
+    if (comparison.is_as_before(page, content)) return Verdict::kSame;
+    if (is_written_without_wal(content)) return Verdict::kHints;
+    if (lsn > request.since) return Verdict::kDifference;
+    if (request.other_copy) return Verdict::kHints;
+    // With checksums every change of a page is in the WAL, hints too.
+    if (cluster.checksums) return Verdict::kDifference;
+    if (!context.keyring.can_read_data()) return Verdict::kUnjudged;
+    return differ_by_hints_alone(comparison.content_before(page), content) ? Verdict::kHints
+                                                                           : Verdict::kDifference;
+  }
+
+  AuditResult finish(IncrementalPlan& plan, const AuditMoment& moment);
 
   const repository::Context& context;
   const repository::Index& index;
@@ -265,29 +187,64 @@ struct Audit::Impl {
   base::WorkerGroup reading;  // the last member: it ends before the others go
 };
 
-AuditResult Audit::Impl::finish(IncrementalPlan& plan, Lsn start) {
+namespace {
+
+// What the audit found in one page.
+struct Candidate {
+  const FileEntry* file = nullptr;
+  PartialFile* partial = nullptr;
+  std::uint32_t page = 0;
+  Verdict verdict = Verdict::kDifference;
+};
+
+bool take(const Candidate& candidate, std::uint32_t page_size) {
+  PageNumbers& taken = candidate.partial->taken;
+  const auto place = std::lower_bound(taken.begin(), taken.end(), candidate.page);
+  if (place != taken.end() && *place == candidate.page) return false;
+  if (candidate.page < candidate.partial->file->size_bytes / page_size) {
+    taken.insert(place, candidate.page);
+  }
+  return true;
+}
+
+}  // namespace
+
+AuditResult Audit::Impl::finish(IncrementalPlan& plan, const AuditMoment& moment) {
   reading.join();
   Found all = std::move(*found.lock());
   std::sort(all.differing.begin(), all.differing.end());
-  AuditResult result;
-  result.pages = all.pages;
-  result.next = round.next;
-  Comparison comparison(context, index, cluster);
+  std::vector<Candidate> candidates;
   for (const auto& [number, page] : all.differing) {
     const FileEntry& file = round.files[number];
     const auto partial = std::lower_bound(
         plan.partial.begin(), plan.partial.end(), file.path,
         [](const PartialFile& one, const std::string& path) { return one.file->path < path; });
     if (partial == plan.partial.end() || partial->file->path != file.path) continue;  // taken whole
-    PageNumbers& taken = partial->taken;
-    const auto place = std::lower_bound(taken.begin(), taken.end(), page);
-    if ((place != taken.end() && *place == page) || !comparison.open(file)) continue;
-    const Verdict verdict = look_closer(comparison, page, start);
-    if (verdict == Verdict::kSame) continue;
-    if (page < partial->file->size_bytes / cluster.block_size) taken.insert(place, page);
-    if (verdict == Verdict::kUnjudged) ++result.unjudged;
-    if (verdict == Verdict::kDifference) {
-      result.differences.push_back({file.path, partial->file->first_block + page});
+    if (std::binary_search(partial->taken.begin(), partial->taken.end(), page)) continue;
+    candidates.push_back({&file, &*partial, page});
+  }
+  // What seems to differ is read again after a while: the server may be writing it.
+  PageComparison comparison(context, index, cluster);
+  for (int number = 0; number < kReadings; ++number) {
+    bool differs = false;
+    for (Candidate& candidate : candidates) {
+      if (candidate.verdict != Verdict::kDifference) continue;
+      candidate.verdict = look_closer(comparison, *candidate.file, candidate.page, moment);
+      differs = differs || candidate.verdict == Verdict::kDifference;
+    }
+    if (!differs) break;
+    std::this_thread::sleep_for(kBetweenReadings);
+  }
+
+  AuditResult result;
+  result.pages = all.pages;
+  result.next = round.next;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.verdict == Verdict::kSame || !take(candidate, cluster.block_size)) continue;
+    if (candidate.verdict == Verdict::kUnjudged) ++result.unjudged;
+    if (candidate.verdict == Verdict::kDifference) {
+      result.differences.push_back(
+          {candidate.file->path, candidate.partial->file->first_block + candidate.page});
     }
   }
   return result;
@@ -301,6 +258,8 @@ Audit::Audit(const repository::Context& context, const repository::Index& index,
 
 Audit::~Audit() = default;
 
-AuditResult Audit::finish(IncrementalPlan& plan, Lsn start) { return impl_->finish(plan, start); }
+AuditResult Audit::finish(IncrementalPlan& plan, const AuditMoment& moment) {
+  return impl_->finish(plan, moment);
+}
 
 }  // namespace holdfast::postgres

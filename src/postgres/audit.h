@@ -2,6 +2,7 @@
 // WAL did not tell of becomes an error and not a silent loss.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <vector>
@@ -15,6 +16,14 @@ struct AuditRequest {
   double share = 0.02;  // of the relations' pages in the backup before: 0 to 1
   AuditPlace from;
   Lsn since = 0;  // the start of the backup before
+  // The pages may be those of another physical copy than the backup before was made of (a standby
+  // that was promoted): hint bits and unused bytes need not be the same, checksums or not.
+  bool other_copy = false;
+};
+
+struct AuditMoment {
+  Lsn start = 0;                     // of this backup
+  std::function<Lsn()> current_lsn;  // how far the server has written WAL
 };
 
 struct AuditResult {
@@ -37,10 +46,10 @@ class Audit {
   ~Audit();  // ends the reading
 
   // Waits for the end of the reading. A page that differs and that `plan` does not take is read
-  // again; if it has no LSN from `start` on, the start of this backup, and the difference is not
-  // one that PostgreSQL makes without WAL (page_hints.h), it is a difference. In any case the page
-  // is taken.
-  AuditResult finish(IncrementalPlan& plan, Lsn start);
+  // again; if it was not changed since the start of this backup, by its LSN, and the difference is
+  // not one that PostgreSQL makes without WAL (page_hints.h), it is a difference. In any case the
+  // page is taken.
+  AuditResult finish(IncrementalPlan& plan, const AuditMoment& moment);
 
  private:
   struct Impl;

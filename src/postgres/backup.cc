@@ -151,10 +151,7 @@ class BackupRun {
     base::Throttle throttle(request_.rate_bytes);
     const ReadingLimits limits{request_.workers, throttle};
     std::optional<Incremental> incremental;
-    if (may_be_incremental()) {
-      incremental.emplace(context_, index, cluster_, *before_, limits,
-                          Incremental::Options{request_.audit_share, stop_});
-    }
+    begin_incremental(index, limits, incremental);
     progress_.phase("waiting for the checkpoint", 0);
     const BackupStart start = start_backup(connection_, "holdfast " + summary_.id);
     if (incremental && !may_be_incremental(*incremental, start)) incremental.reset();
@@ -179,10 +176,21 @@ class BackupRun {
   }
 
  private:
-  bool may_be_incremental() {
-    if (!request_.incremental) return false;
-    return !is_full_because(before_ ? Incremental::why_not(*before_, cluster_)
-                                    : std::optional<std::string>("there is no backup to build on"));
+  void begin_incremental(const repository::Index& index, const ReadingLimits& limits,
+                         std::optional<Incremental>& incremental) {
+    if (!request_.incremental) return;
+    if (is_full_because(before_ ? Incremental::why_not(*before_, cluster_)
+                                : std::optional<std::string>("there is no backup to build on"))) {
+      return;
+    }
+    try {
+      incremental.emplace(context_, index, cluster_, *before_, limits,
+                          Incremental::Options{request_.audit_share, stop_});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kDamaged) throw;
+      is_full_because(fmt::format("the files of {} cannot be read: {}", before_->record.summary.id,
+                                  error.what()));
+    }
   }
   bool may_be_incremental(Incremental& incremental, const BackupStart& start) {
     progress_.phase("collecting the change maps", 0);
@@ -220,7 +228,11 @@ class BackupRun {
           fmt::format("{}: every page is looked at, because {}", request_.component, why_method_));
     }
     const ClusterListing listing = list_files();
-    IncrementalFiles files = incremental.store(listing.files, store, progress_);
+    const auto current_lsn = [this] {
+      return parse_lsn(connection_.value("SELECT pg_current_wal_insert_lsn()")).value_or(0);
+    };
+    IncrementalFiles files = incremental.store(listing.files, store, current_lsn, progress_);
+    other_copy_ = files.other_copy;
     for (const std::string& path : files.rebuilt) {
       warn(fmt::format("{} was stored anew: the repository has lost a part of what {} had of it",
                        path, summary_.previous));
@@ -274,6 +286,7 @@ class BackupRun {
     }
     details.method = method_;
     details.why_method = why_method_;
+    details.other_copy = other_copy_;
     add_audit(details);
     summary_.details_key = "postgresql";
     summary_.details_json = details_to_json(details);
@@ -284,6 +297,13 @@ class BackupRun {
     if (!audit_) return;
     details.audited_pages = audit_->pages;
     details.audit_next = audit_->next;
+    details.unjudged_pages = audit_->unjudged;
+    if (audit_->unjudged > 0) {
+      progress_.note(
+          fmt::format("{}: {} pages differ from the backup before, in hint bits or more: "
+                      "only a credential that can read could tell",
+                      request_.component, audit_->unjudged));
+    }
     for (const BadPage& page : audit_->differences) {
       details.audit_differences.push_back(describe_page(request_, cluster_, page));
       warn(
@@ -319,6 +339,7 @@ class BackupRun {
   std::optional<IncrementalBase> before_;
   std::string method_;
   std::string why_method_;
+  bool other_copy_ = false;
   std::optional<AuditResult> audit_;
 };
 

@@ -63,8 +63,10 @@ BackupDetails parse(const json& object) {
   details.bad_pages = object.at("bad_pages").get<std::vector<std::string>>();
   details.method = object.value("method", "");
   details.why_method = object.value("why_method", "");
+  details.other_copy = object.value("other_copy", false);
   if (const auto audit = object.find("audit"); audit != object.end()) {
     details.audited_pages = audit->at("pages").get<std::uint64_t>();
+    details.unjudged_pages = audit->value("unjudged", std::uint64_t{0});
     details.audit_next = {audit->at("next_path").get<std::string>(),
                           audit->at("next_page").get<std::uint32_t>()};
     details.audit_differences = audit->at("differences").get<std::vector<std::string>>();
@@ -109,8 +111,10 @@ std::string details_to_json(const BackupDetails& details) {
       {"bad_pages", details.bad_pages},
       {"method", details.method},
       {"why_method", details.why_method},
+      {"other_copy", details.other_copy},
       {"audit",
        {{"pages", details.audited_pages},
+        {"unjudged", details.unjudged_pages},
         {"next_path", details.audit_next.path},
         {"next_page", details.audit_next.page},
         {"differences", details.audit_differences}}},

@@ -37,8 +37,12 @@ struct BackupDetails {
   // Of an incremental backup: how it knew what changed, and of its audit.
   std::string method;      // "change maps" or "page LSNs"; empty: every file was stored whole
   std::string why_method;  // why not a cheaper one, a sentence; empty: it is the cheapest
+  // Pages of it come from before a change of timelines: from another physical copy, it may be.
+  bool other_copy = false;
   std::uint64_t audited_pages = 0;
-  AuditPlace audit_next;                       // where the next one goes on
+  std::uint64_t unjudged_pages =
+      0;                  // that differ, and a credential that only writes cannot tell how
+  AuditPlace audit_next;  // where the next one goes on
   std::vector<std::string> audit_differences;  // pages, as in bad_pages
 
   // Nothing in it is known to be wrong.

@@ -19,11 +19,16 @@ bool is_archived(const repository::Context& context, const ClusterInfo& cluster,
 
 void complete_file(const repository::Context& context, const ClusterInfo& cluster,
                    const std::string& file, int threads) {
-  if (is_archived(context, cluster, file)) return;
+  // Also where the archiver was here before: it is refused if the repository holds other content
+  // under that name, of a history that this cluster left.
   const fs::path path = fs::path(cluster.data_directory) / "pg_wal" / file;
-  if (fs::exists(path)) {
-    push_wal(context, path, threads, cluster.system_id);
-    return;
+  try {
+    if (fs::exists(path)) {
+      push_wal(context, path, threads, cluster.system_id);
+      return;
+    }
+  } catch (const Error&) {
+    if (fs::exists(path)) throw;  // else the server has removed it meanwhile
   }
   // The server may have archived it and removed it between the two looks.
   if (is_archived(context, cluster, file)) return;

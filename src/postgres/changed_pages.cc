@@ -78,12 +78,15 @@ class BatchSource {
         : reader_(context, index), page_size_(page_size), works_(works) {}
 
     std::optional<Task> next() {
-      while (at_ < works_.size()) {
+      if (at_ < works_.size()) {
         FileWork& work = *works_[at_];
         if (batch_ == 0) open(work);
-        if (batch_ < work.batches.size()) return Task{&work, &work.batches[batch_++]};
-        ++at_;
-        batch_ = 0;
+        const Task task{&work, &work.batches[batch_]};
+        if (++batch_ == work.batches.size()) {  // whoever has the last one finishes the file
+          ++at_;
+          batch_ = 0;
+        }
+        return task;
       }
       return std::nullopt;
     }

@@ -161,8 +161,12 @@ void Gathering::work(const std::stop_token& stop) {
 }
 
 std::optional<SegmentChanges> Gathering::look_up(std::size_t part, std::string& why) const {
-  std::optional<SegmentChanges> changes = archived(part, why);
-  return changes ? std::move(changes) : scanned(part);
+  // What the server itself is writing to comes first: that it goes on where the archive ends shows
+  // that both are of one history.
+  const bool is_last = part + 1 == parts_.size();
+  std::optional<SegmentChanges> changes = is_last ? scanned(part) : archived(part, why);
+  if (changes) return changes;
+  return is_last ? archived(part, why) : scanned(part);
 }
 
 std::optional<SegmentChanges> Gathering::archived(std::size_t part, std::string& why) const {

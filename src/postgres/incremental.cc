@@ -29,6 +29,11 @@ std::vector<FileEntry> files_before(const repository::Context& context,
   return files;
 }
 
+// Whether pages of the base come from before a change of timelines.
+bool has_other_pages(const IncrementalBase& base, const ClusterInfo& cluster) {
+  return base.details.other_copy || base.details.timeline != cluster.timeline;
+}
+
 std::uint64_t bytes_to_read(const IncrementalPlan& plan, std::uint32_t page_size) {
   std::uint64_t bytes = 0;
   for (const ClusterFile& file : plan.whole) bytes += file.size_bytes;
@@ -50,7 +55,8 @@ Incremental::Incremental(const repository::Context& context, const repository::I
       before_(files_before(context, index, base)) {
   const AuditRequest request{.share = options.audit_share,
                              .from = base.details.audit_next,
-                             .since = base.details.start_lsn};
+                             .since = base.details.start_lsn,
+                             .other_copy = has_other_pages(base, cluster)};
   audit_.emplace(context_, index_, cluster_, before_, request, limits_, stop_);
 }
 
@@ -92,23 +98,26 @@ std::optional<std::string> Incremental::why_not(const BackupStart& start) {
 }
 
 IncrementalFiles Incremental::store(const std::vector<ClusterFile>& files,
-                                    repository::ChunkStore& store, base::Progress& progress) {
+                                    repository::ChunkStore& store, std::function<Lsn()> current_lsn,
+                                    base::Progress& progress) {
   const bool by_maps = changes_.gap.empty();
   IncrementalPlan plan = plan_incremental(files, std::move(before_),
                                           by_maps ? &changes_.map : nullptr, cluster_.block_size);
   IncrementalFiles result;
-  result.rebuilt = distrust_lost_chunks(plan, context_, index_, limits_.workers, stop_);
+  result.other_copy = has_other_pages(base_, cluster_);
+  result.rebuilt =
+      distrust_lost_chunks(plan, context_, index_, cluster_.block_size, limits_.workers, stop_);
   std::uint64_t looked_at = 0;
   if (!by_maps) {
     audit_.reset();
-    looked_at =
-        find_changed_by_lsn(plan, base_.details.start_lsn, cluster_, limits_, progress, stop_);
+    looked_at = find_changed_pages(plan, base_.details.start_lsn, context_, index_, cluster_,
+                                   limits_, progress, stop_);
   }
   progress.phase("reading", bytes_to_read(plan, cluster_.block_size));
   result.stored = store_cluster_files(cluster_, plan.whole, store, limits_, progress, stop_);
   if (audit_) {
     progress.phase("auditing", 0);
-    result.audit = audit_->finish(plan, start_.lsn);
+    result.audit = audit_->finish(plan, {start_.lsn, std::move(current_lsn)});
     looked_at = result.audit->pages * cluster_.block_size;
   }
   store_changed_pages(context_, index_, cluster_, plan.partial, store, limits_, result.stored,

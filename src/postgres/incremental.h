@@ -21,6 +21,7 @@ struct IncrementalFiles {
   StoredFiles stored;
   std::optional<AuditResult> audit;  // none where every page was looked at
   std::vector<std::string> rebuilt;  // files of which the repository had lost chunks
+  bool other_copy = false;           // as in AuditRequest
 };
 
 // One incremental backup. What is given outlives it.
@@ -31,7 +32,8 @@ class Incremental {
     std::stop_token stop;
   };
 
-  // Before the start of the backup: reads what the base has, and begins the audit.
+  // Before the start of the backup: reads what the base has, and begins the audit. kDamaged where
+  // the base's file table cannot be read.
   Incremental(const repository::Context& context, const repository::Index& index,
               const ClusterInfo& cluster, const IncrementalBase& base, const ReadingLimits& limits,
               const Options& options);
@@ -46,9 +48,9 @@ class Incremental {
   const std::string& gap() const { return changes_.gap; }
 
   // Then: stores what changed since the base's start, and points everything else at what is there.
-  // `files`: the listing, made after the start.
+  // `files`: the listing, made after the start; `current_lsn`: how far the server has written WAL.
   IncrementalFiles store(const std::vector<ClusterFile>& files, repository::ChunkStore& store,
-                         base::Progress& progress);
+                         std::function<Lsn()> current_lsn, base::Progress& progress);
 
  private:
   const repository::Context& context_;

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <iterator>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
 #include "postgres/page.h"
+#include "postgres/page_comparison.h"
 #include "repository/chunk_reader.h"
 
 namespace holdfast::postgres {
@@ -110,11 +110,6 @@ class PagesToTake {
   std::uint32_t page_size_;
 };
 
-// Below the first segment there is no WAL: zero, or what stands there while an index is built.
-bool may_have_changed(Lsn lsn, Lsn since, std::uint32_t wal_segment_size) {
-  return lsn >= since || lsn < wal_segment_size;
-}
-
 }  // namespace
 
 std::optional<RelationId> relation_of(std::string_view path) {
@@ -148,53 +143,47 @@ IncrementalPlan plan_incremental(const std::vector<ClusterFile>& files,
 
 namespace {
 
-// The pages of one file that may have changed since `since`.
-class LsnScan {
+// The pages of one file that are not as they were.
+class Search {
  public:
-  LsnScan(const ClusterInfo& cluster, Lsn since, base::Throttle& throttle, base::Progress& progress,
-          std::stop_token stop)
-      : cluster_(cluster),
-        since_(since),
-        throttle_(throttle),
-        progress_(progress),
-        stop_(std::move(stop)),
+  Search(const repository::Context& context, const repository::Index& index,
+         const ClusterInfo& cluster, Lsn since)
+      : since_(since),
+        page_size_(cluster.block_size),
+        comparison_(context, index, cluster),
         buffer_(kReadingBytes) {}
 
-  void scan(PartialFile& partial) {
-    const ClusterFile& file = *partial.file;
-    const std::optional<base::UniqueFd> fd = base::open_if_exists(file.source, O_RDONLY);
-    if (!fd) return;  // store_changed_pages() will find it gone too, or takes what came instead
-    PageNumbers taken;
-    for (std::uint64_t offset = 0; offset < file.size_bytes;) {
-      const std::size_t wanted = std::min<std::uint64_t>(kReadingBytes, file.size_bytes - offset);
-      throttle_.take(wanted, stop_);
-      const base::MutableByteView bytes = buffer_.span().first(wanted);
-      const std::size_t got = base::read_at(fd->get(), offset, bytes, file.source);
-      look_at(bytes.first(got - got % cluster_.block_size), offset, taken);
-      progress_.advance(got);
-      offset += got;
-      if (got < wanted) break;
+  void search(PartialFile& partial, base::Throttle& throttle, base::Progress& progress,
+              const std::stop_token& stop) {
+    // Where it is gone store_changed_pages() will find it gone too, or takes what came instead.
+    if (!comparison_.open(partial.before)) return;
+    const std::uint64_t size = partial.file->size_bytes;
+    partial.taken.clear();
+    for (std::uint64_t offset = 0; offset < size;) {
+      const std::size_t wanted = std::min<std::uint64_t>(kReadingBytes, size - offset);
+      throttle.take(wanted, stop);
+      auto number = static_cast<std::uint32_t>(offset / page_size_);
+      base::ByteView pages = comparison_.read(number, buffer_.span().first(wanted));
+      progress.advance(pages.size());
+      const bool is_end = pages.size() < wanted;
+      for (; !pages.empty(); pages = pages.subspan(page_size_), ++number) {
+        if (has_changed(number, pages.first(page_size_))) partial.taken.push_back(number);
+      }
+      if (is_end) break;
+      offset += wanted;
     }
-    PageNumbers both;
-    std::set_union(taken.begin(), taken.end(), partial.taken.begin(), partial.taken.end(),
-                   std::back_inserter(both));
-    partial.taken = std::move(both);
   }
 
  private:
-  void look_at(base::ByteView pages, std::uint64_t offset, PageNumbers& taken) const {
-    auto number = static_cast<std::uint32_t>(offset / cluster_.block_size);
-    for (; !pages.empty(); pages = pages.subspan(cluster_.block_size), ++number) {
-      const Lsn lsn = page_lsn(pages.first(cluster_.block_size));
-      if (may_have_changed(lsn, since_, cluster_.wal_segment_size)) taken.push_back(number);
-    }
+  // A later LSN says that it has; an earlier one does not say that it has not: VACUUM marks pages
+  // all-visible and leaves their LSN, and files can be copied with their pages' old ones.
+  bool has_changed(std::uint32_t page, base::ByteView content) {
+    return page_lsn(content) > since_ || !comparison_.is_as_before(page, content);
   }
 
-  const ClusterInfo& cluster_;
   const Lsn since_;
-  base::Throttle& throttle_;
-  base::Progress& progress_;
-  std::stop_token stop_;
+  const std::size_t page_size_;
+  PageComparison comparison_;
   base::AlignedBuffer buffer_;
 };
 
@@ -216,37 +205,45 @@ std::vector<std::string> take_whole(IncrementalPlan& plan, const std::vector<cha
 
 }  // namespace
 
-std::uint64_t find_changed_by_lsn(IncrementalPlan& plan, Lsn since, const ClusterInfo& cluster,
-                                  const ReadingLimits& limits, base::Progress& progress,
-                                  std::stop_token stop) {
+std::uint64_t find_changed_pages(IncrementalPlan& plan, Lsn since,
+                                 const repository::Context& context, const repository::Index& index,
+                                 const ClusterInfo& cluster, const ReadingLimits& limits,
+                                 base::Progress& progress, std::stop_token stop) {
   std::uint64_t bytes = 0;
   for (const PartialFile& partial : plan.partial) bytes += partial.file->size_bytes;
   progress.phase("looking for changed pages", bytes);
-  std::vector<char> changed_much(plan.partial.size());
+  std::vector<char> to_be_whole(plan.partial.size());
   base::share_out(plan.partial.size(), limits.workers, stop, [&] {
-    return [&, scan = std::make_shared<LsnScan>(cluster, since, limits.throttle, progress, stop)](
-               std::size_t n) {
+    return [&, search = std::make_shared<Search>(context, index, cluster, since)](std::size_t n) {
       PartialFile& partial = plan.partial[n];
-      base::with_context([&] { return fmt::format("while reading {}", partial.file->path); },
-                         [&] { scan->scan(partial); });
+      try {
+        search->search(partial, limits.throttle, progress, stop);
+      } catch (base::Error& error) {
+        error.add_context(fmt::format("while reading {}", partial.file->path));
+        if (error.kind() != base::ErrorKind::kDamaged) throw;
+        to_be_whole[n] = 1;  // what it was cannot be told
+      }
       const std::uint64_t pages = partial.file->size_bytes / cluster.block_size;
-      changed_much[n] = pages > 0 && partial.taken.size() * 2 >= pages;
+      if (pages > 0 && partial.taken.size() * 2 >= pages) to_be_whole[n] = 1;
     };
   });
-  take_whole(plan, changed_much);
+  take_whole(plan, to_be_whole);
   return bytes;
 }
 
 std::vector<std::string> distrust_lost_chunks(IncrementalPlan& plan,
                                               const repository::Context& context,
-                                              const repository::Index& index, int workers,
+                                              const repository::Index& index,
+                                              std::uint32_t page_size, int workers,
                                               std::stop_token stop) {
   std::vector<char> lost(plan.partial.size());
   base::share_out(plan.partial.size(), workers, stop, [&] {
     return [&, reader = std::make_shared<repository::ChunkReader>(context, index)](std::size_t n) {
       try {
-        for (const repository::Extent& extent :
-             repository::load_extents(plan.partial[n].before, *reader)) {
+        const std::vector<repository::Extent> extents =
+            repository::load_extents(plan.partial[n].before, *reader);
+        if (!PagePlaces::of(extents, page_size)) lost[n] = 1;
+        for (const repository::Extent& extent : extents) {
           if (extent.chunk.is_zero_range()) continue;
           if (!index.holds(extent.chunk, repository::PackClass::kData)) lost[n] = 1;
         }

@@ -56,7 +56,7 @@ class PagePlaces {
 using ChunkPages = std::function<std::uint32_t(const repository::ChunkId&)>;
 
 // What keeps restores fast after a thousand incrementals ("Scattered files" in
-// docs/architecture.md). Adds to `taken`, pages that an incremental stores anew, those that go
+// docs/incremental.md). Adds to `taken`, pages that an incremental stores anew, those that go
 // along although they did not change:
 // - what is left in use of a chunk of which less than half is,
 // - where the spans of more than 16 chunks overlap: the pages of the thinnest half of them,

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -263,6 +264,9 @@ void archive_ahead(const repository::Context& context, const ArchivedNotes& note
                    const fs::path& segment, const AheadOptions& options) {
   const base::UniqueFd file = base::open_file(notes.lock_file(), O_RDWR | O_CREAT | O_NOFOLLOW);
   if (!lock(file)) return;
+  // The memory of one segment serves the next, without being cleared by the system again.
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
   notes.forget_unfinished();
   AheadArchiver(context, notes, segment, options).run();
   ::unlink(notes.lock_file().c_str());

@@ -167,6 +167,9 @@ class Builder {
     if (wal->find("keep") != nullptr) {
       config_.wal.keep = base::parse_duration(text(*wal, "keep"));
     }
+    if (wal->find("compression") != nullptr) {
+      config_.wal.compression = std::stoi(text(*wal, "compression"));
+    }
     if (wal->find("push_ahead") != nullptr) {
       config_.wal.push_ahead = std::stoi(text(*wal, "push_ahead"));
     }

@@ -56,6 +56,8 @@ struct Limits {
 
 struct WalConfig {
   std::optional<base::Duration> keep;  // none: as long as a backup can use it
+  std::optional<int>
+      compression;      // zstd level; the repository's, but at most 1, where it is not set
   int push_ahead = 0;   // following segments that a `wal push` archives along; 0: none
   int fetch_ahead = 8;  // following segments that are fetched while the server replays one
 };

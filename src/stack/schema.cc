@@ -101,6 +101,7 @@ constexpr Schema kJob{.type = ValueType::kMap, .keys = kJobKeys};
 constexpr Schema kJobs{.type = ValueType::kNamed, .item = &kJob};
 constexpr Key kWalKeys[] = {
     {"keep", &kDuration, "how long WAL is kept"},
+    {"compression", &kCompression, "zstd level of WAL, by default 1; 0 for none"},
     {"push_ahead", &kSegments, "segments that wal push archives along in parallel (0)"},
     {"fetch_ahead", &kSegments, "segments fetched while recovery replays one (8)"},
 };

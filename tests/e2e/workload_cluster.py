@@ -230,13 +230,13 @@ insert into churn select g, 'y' from generate_series(1, :n) g; reindex table chu
         self.backed_up, self.lost_wal = True, False
         return result["backups"][0]
 
-    def restore(self, directory, *arguments):
-        """A restore to directory, tablespaces beside it; the result's JSON."""
+    def restore(self, directory, *arguments, spaces=None):
+        """A restore to directory, tablespaces beside it or in spaces; the result's JSON."""
         mapping = []
         for line in self.sql("""select oid, pg_tablespace_location(oid) from pg_tablespace
                                 where spcname ~ '^s_'""").split():
             oid, location = line.split("|")
-            mapping += ["--tablespace", f"{location}={directory}.spaces/{oid}"]
+            mapping += ["--tablespace", f"{location}={spaces or directory + '.spaces'}/{oid}"]
         return json.loads(self.holdfast("--json", "restore", "database", "--to", directory, *mapping,
                                         *arguments))
 
@@ -265,7 +265,7 @@ insert into churn select g, 'y' from generate_series(1, :n) g; reindex table chu
             change(self)
         self.archive_now()
         if how == "restored":
-            self.restore(copy, "--lsn", target)
+            self.restore(copy, "--lsn", target, spaces=f"{self.work}/spaces/{self.new_name('taken')}")
             self.stop()
         else:
             self.stop(self.rng.choice(("fast", "immediate")))
@@ -283,6 +283,9 @@ insert into churn select g, 'y' from generate_series(1, :n) g; reindex table chu
                               " where spcname ~ '^s_'").split():
             mapping += ["-T", f"{place}={self.work}/spaces/{self.new_name('moved')}"]
         self.pg("pg_basebackup", "-D", copy, "-R", "-c", "fast", "-X", "stream", *mapping)
+        with open(f"{copy}/postgresql.auto.conf", "a", encoding="ascii") as file:
+            # An earlier restore's target is still there, and a standby would stop at it.
+            file.write("recovery_target_timeline = 'latest'\nrecovery_target_lsn = ''\n")
         standby = Server(self.setting, copy, 5433)
         standby.start()
         here = self.sql("select pg_current_wal_flush_lsn()")

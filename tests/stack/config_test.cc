@@ -132,6 +132,7 @@ TEST(Config, SaysHowFarWalGoesAhead) {
   EXPECT_EQ(ConfigFile(with()).load().wal.fetch_ahead, 8);
   const Config config = ConfigFile(with("", "", "wal: {push_ahead: 16, fetch_ahead: 0}\n")).load();
   EXPECT_EQ(config.wal.push_ahead, 16);
+  EXPECT_EQ(config.wal.compression, std::nullopt);
   EXPECT_EQ(config.wal.fetch_ahead, 0);
 }
 
