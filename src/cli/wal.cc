@@ -178,7 +178,8 @@ void fetch_further(Session& session, const postgres::FetchedAhead& ahead, const 
         .system_id = system_to_fetch_from(session),
         .segment_size = static_cast<std::uint32_t>(size),
         .most = session.config().wal.fetch_ahead,
-        .workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U))};
+        // One core is for the replay.
+        .workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 2U, 5U)) - 1};
     postgres::prefetch_wal(session.repository().context(), ahead, options, name);
   });
 }

@@ -273,6 +273,8 @@ void prefetch_wal(const repository::Context& context, const FetchedAhead& ahead,
   if (::mkdir(ahead.directory().c_str(), 0700) != 0 && errno != EEXIST) return;
   const base::UniqueFd position = base::open_file(ahead.position_file(), O_RDWR | O_CREAT);
   if (!lock(position)) return;
+  constexpr int kLess = 5;  // replay first
+  [[maybe_unused]] const int priority = ::nice(kLess);
   ahead.remove_all_but({}, {});
   base::write_at(position.get(), 0, base::as_bytes(segment), ahead.position_file());
   Prefetcher(context, ahead, options).run(position);
