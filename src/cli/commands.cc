@@ -82,6 +82,9 @@ constexpr Option kWalFetchOptions[] = {
     {.name = "--system",
      .value = "ID",
      .help = "the system identifier; else that of the data directory it is called in"},
+    {.name = "--last",
+     .value = "SEGMENT",
+     .help = "later segments count as not there: a server reads ahead of its target"},
 };
 constexpr Option kVerifyOptions[] = {
     {.name = "--all", .help = "every backup, and all WAL"},

@@ -196,6 +196,20 @@ bool fetch(Session& session, const std::string& name, const std::filesystem::pat
   return there;
 }
 
+// Segments have the same numbers on all timelines.
+bool is_later_than_wanted(Session& session, const std::string& name) {
+  const auto last = session.arguments().value("--last");
+  if (!last) return false;
+  const auto limit = postgres::parse_wal_file_name(*last);
+  if (!limit || limit->segment().empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no name of a WAL segment", *last));
+  }
+  constexpr std::size_t kTimelineDigits = 8;
+  const auto file = postgres::parse_wal_file_name(name);
+  return file && !file->segment().empty() &&
+         file->segment().substr(kTimelineDigits) > limit->segment().substr(kTimelineDigits);
+}
+
 }  // namespace
 
 int run_wal_fetch(Session& session) {
@@ -205,7 +219,7 @@ int run_wal_fetch(Session& session) {
   if (!postgres::parse_wal_file_name(name)) {
     throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no name of a WAL file", name));
   }
-  if (!fetch(session, name, destination)) {
+  if (is_later_than_wanted(session, name) || !fetch(session, name, destination)) {
     // Recovery asks for what is not there at each end of the WAL: that is no error of anyone.
     constexpr int kNotThere = 4;
     session.note(fmt::format("holdfast: {} is not in the repository", name));

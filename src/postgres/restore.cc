@@ -218,12 +218,23 @@ class Restore {
     ownership_.apply(target, control_);
   }
 
+  // A server that is to stop at the end of the backup reads ahead of it all the same: what comes
+  // later is not asked for, so that no damage there can matter.
+  std::string restore_command() const {
+    if (plan_.target.kind != RestoreTarget::Kind::kEndOfBackup || plan_.backup_wal.empty()) {
+      return request_.restore_command;
+    }
+    return fmt::format(
+        "{} --last {}", request_.restore_command,
+        format_segment_name(plan_.backup_wal.back(), plan_.details.wal_segment_size));
+  }
+
   void write_settings() {
     const fs::path path = target_of(std::string(kAutoConf));
     std::string before;
     if (fs::exists(path)) before = base::read_text_file(path, 16 * 1024 * 1024);
     std::vector<std::pair<std::string, std::string>> settings = {
-        {"restore_command", request_.restore_command}};
+        {"restore_command", restore_command()}};
     settings.insert(settings.end(), plan_.settings.begin(), plan_.settings.end());
     write_owned(path, with_recovery_settings(before, settings));
     write_owned(target_of("recovery.signal"), "");
