@@ -14,7 +14,8 @@ from page_compare import Relation
 
 # What an action may run into by what earlier ones left, a prepared transaction above all.
 REFUSALS = re.compile("lock timeout|being accessed by other users|used by prepared transactions|"
-                      "is not empty|source database .* is being|already in tablespace|"
+                      "is not empty|already has some tables in this tablespace|"
+                      "source database .* is being|already in tablespace|"
                       "deadlock detected|some relations of database .* are already in tablespace|"
                       "prepared transaction with identifier .* does not exist|"
                       "cannot be executed from .* pending trigger")
