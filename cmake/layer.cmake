@@ -11,10 +11,12 @@ if(HOLDFAST_SANITIZE)
   target_link_options(holdfast_flags INTERFACE -fsanitize=${HOLDFAST_SANITIZE})
 endif()
 
-# holdfast_layer(NAME USES layer... LINKS library...): the static library of all src/NAME/*.cc.
+# holdfast_layer(NAME USES layer... LINKS library... FOLDERS folder...): the static library of all
+# src/NAME/*.cc, and of those in the folders below it that are named.
 function(holdfast_layer name)
-  cmake_parse_arguments(LAYER "" "" "USES;LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  cmake_parse_arguments(LAYER "" "" "USES;LINKS;FOLDERS" ${ARGN})
+  list(TRANSFORM LAYER_FOLDERS REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/\\1/*.cc")
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc ${LAYER_FOLDERS})
   add_library(holdfast_${name} STATIC ${sources})
   list(TRANSFORM LAYER_USES PREPEND holdfast_)
   target_link_libraries(holdfast_${name} PUBLIC holdfast_flags ${LAYER_USES} ${LAYER_LINKS})
@@ -25,10 +27,11 @@ function(holdfast_layer name)
   endif()
 endfunction()
 
-# holdfast_tests(NAME): the test program of all tests/NAME/*_test.cc, one ctest test for each case.
+# holdfast_tests(NAME LINKS library... FOLDERS folder...): the test program of all tests/NAME/*_test.cc, one ctest test for each case.
 function(holdfast_tests name)
-  cmake_parse_arguments(TESTS "" "" "LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  cmake_parse_arguments(TESTS "" "" "LINKS;FOLDERS" ${ARGN})
+  list(TRANSFORM TESTS_FOLDERS REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/\\1/*.cc")
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc ${TESTS_FOLDERS})
   if(NOT sources)
     return()
   endif()

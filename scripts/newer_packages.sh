@@ -1,5 +1,5 @@
 # Debian packages newer than this machine's own, unpacked into a folder without installing anything: for
-# scripts/fetch_postgres and scripts/fetch_pgbackrest, which source this under `set -euo pipefail`.
+# scripts/fetch_postgres, fetch_pgbackrest and object_store, which source this under `set -euo pipefail`.
 #
 # They come from a newer Debian suite on the mirror that this machine's apt uses, with an apt state of
 # their own, so nothing on the machine changes. The programs get the newer suite's loader and libraries
@@ -20,7 +20,7 @@ within_limit() {
   timeout "$left" "$@"
 }
 
-# download SUITE MIRROR PACKAGE: it and its libraries, as wanted() chooses them by name.
+# download SUITE MIRROR PACKAGES: they and what they depend on, as wanted() chooses by name.
 download() {
   local state=$scratch/$1
   mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -31,17 +31,18 @@ download() {
     -o "Dir::Cache=$state/cache" -o APT::Sandbox::User= -o Acquire::Retries=2
     -o Acquire::http::Timeout=20 -o Acquire::Languages=none)
   "${apt[@]}" update >>"$scratch/log" 2>&1 || return 1
-  "${apt[@]}" -s install --no-install-recommends "$3" patchelf >"$scratch/plan" 2>>"$scratch/log" ||
+  local names
+  read -ra names <<<"$3 patchelf"
+  "${apt[@]}" -s install --no-install-recommends "${names[@]}" >"$scratch/plan" 2>>"$scratch/log" ||
     return 1
   mkdir "$scratch/packages"
-  local names
   mapfile -t names < <(sed -nE "s/^Inst ([^ ]+) .*/\1/p" "$scratch/plan" | wanted)
   (cd "$scratch/packages" && "${apt[@]}" download "${names[@]}") >>"$scratch/log" 2>&1
 }
 
-# fetch PACKAGE CACHE SUITE...: from the first of the suites that has it.
+# fetch PACKAGES CACHE SUITE...: from the first of the suites that has them.
 fetch() {
-  local package=$1 cache=$2 mirror suite
+  local packages=$1 cache=$2 mirror suite
   shift 2
   [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || give_up "no keyring of Debian's archive"
   # shellcheck disable=SC1091
@@ -50,7 +51,7 @@ fetch() {
   [[ $mirror ]] || give_up "apt has no mirror for this machine's own suite"
   for suite in "$@"; do
     rm -rf "$scratch/packages"
-    if download "$suite" "$mirror" "$package"; then
+    if download "$suite" "$mirror" "$packages"; then
       mkdir -p "${cache%/*}"
       rm -rf "$cache"
       mv "$scratch/packages" "$cache"
@@ -60,14 +61,14 @@ fetch() {
   give_up "$(grep '^E:' "$scratch/log" | sort -u)"
 }
 
-# unpack_packages WHAT PACKAGE CACHE TREE SUITE...: into TREE, fetched first where CACHE is not there.
+# unpack_packages WHAT PACKAGES CACHE TREE SUITE...: into TREE, fetched first where CACHE is not there.
 unpack_packages() {
   what=$1
-  local package=$2 cache=$3 tree=$4 file
+  local packages=$2 cache=$3 tree=$4 file
   shift 4
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
-  [[ -d $cache ]] || fetch "$package" "$cache" "$@"
+  [[ -d $cache ]] || fetch "$packages" "$cache" "$@"
   for file in "$cache"/*.deb; do
     dpkg-deb -x "$file" "$tree"
   done

@@ -1,6 +1,6 @@
-# Throwaway PostgreSQL servers for the tests, the demo and the benchmarks, in one directory ($work) that
-# remove_work leaves nothing of. The servers listen on a socket in there and nowhere else. As root, they
-# and holdfast run as the user postgres, since PostgreSQL refuses root.
+# Throwaway PostgreSQL servers, and an object store, for the tests, the demo and the benchmarks, in one
+# directory ($work) that remove_work leaves nothing of. The servers listen on a socket in there and nowhere
+# else. As root, they and holdfast run as the user postgres, since PostgreSQL refuses root.
 #
 # To be sourced by a script under `set -euo pipefail`, which defines fail().
 
@@ -39,6 +39,7 @@ remove_work() {
   # shellcheck disable=SC2046
   kill -9 $(jobs -p) 2>/dev/null || true
   stop_servers
+  stop_store
   cd /
   rm -rf "$work"
 }
@@ -84,6 +85,36 @@ stop_server() { # stop_server DIR [MODE]
   pg pg_ctl -D "$1" -m "${2:-fast}" -w stop >>"$work/pg_ctl.log" 2>&1 ||
     fail "the server in $1 did not stop"
 }
+
+# start_store rgw|moto: an object store with the bucket $bucket, which S3_ENDPOINT and the like name for
+# tests/s3/objects.py and $work/credentials opens for holdfast. Returns 77 where there is none to be had.
+start_store() {
+  local status=0
+  bucket=holdfast-test
+  "$project/scripts/object_store" start "$1" 0 test "secret-$RANDOM$RANDOM" "$work/store" \
+    >"$work/store.log" 2>&1 || status=$?
+  if ((status)); then
+    tail -n 5 "$work/store.log" >&2
+    return "$status"
+  fi
+  set -a
+  # shellcheck disable=SC1091
+  source "$work/store/environment"
+  set +a
+  write_credentials "$work/credentials" "$S3_ACCESS_KEY" "$S3_SECRET_KEY"
+  bucket_tool "s3://$bucket" make-bucket
+}
+
+stop_store() { [[ ! -e $work/store ]] || "$project/scripts/object_store" stop "$work/store"; }
+
+# write_credentials FILE ACCESS_KEY SECRET_KEY
+write_credentials() {
+  (umask 077 && printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$2" "$3" >"$1")
+  ((EUID != 0)) || chown postgres: "$1"
+}
+
+# bucket_tool LOCATION COMMAND...: see there.
+bucket_tool() { python3 -B "$project/tests/s3/objects.py" "$@"; }
 
 sql() { psql -XAtq -v ON_ERROR_STOP=1 <<<"$1"; }
 is_true() { [[ $(sql "select $1") == t ]]; }

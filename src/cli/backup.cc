@@ -30,9 +30,8 @@ class BackupRun {
     if (session_.config().limits.low_priority && !base::lower_priority()) {
       session_.note("the system does not let this run at a lower priority");
     }
-    session_.repository();  // where it does not open, nothing else is worth trying
-    for (const std::string& name : components_) {
-      if (!back_up(name)) break;
+    for (const stack::RepositoryConfig* repository : repositories_) {
+      if (!back_up_to(*repository)) break;
     }
     if (session_.json()) print_result();
     return status();
@@ -47,11 +46,16 @@ class BackupRun {
       const stack::JobConfig& job = session_.config().job(*name);
       options_.job = job.name;
       kind = job.kind;
-      session_.prefer_repository(job.repository);
+      for (const std::string& repository : job.repositories) {
+        repositories_.push_back(&session_.config().repository(repository));
+      }
       if (components_.empty()) components_ = job.backup;
       if (components_.empty()) {
         throw Error(ErrorKind::kUsage, fmt::format("the job {} is no backup", job.name));
       }
+    }
+    if (repositories_.empty() || arguments.value("--repository")) {
+      repositories_ = {&session_.repository_config()};
     }
     options_.kind = arguments.value("--kind").value_or(kind);
     options_.accept_new_system = arguments.has("--accept-new-system");
@@ -76,44 +80,69 @@ class BackupRun {
     for (const std::string& name : components_) session_.config().component(name);
   }
 
+  bool only_one() const { return components_.size() == 1 && repositories_.size() == 1; }
+
   // False where the run is to end.
-  bool back_up(const std::string& name) {
+  bool back_up_to(const stack::RepositoryConfig& config) {
+    std::unique_ptr<repository::Repository> repository;
+    try {
+      base::throw_if_stopped(session_.stop());
+      repository = session_.open(config);
+    } catch (const Error& error) {
+      if (repositories_.size() == 1) throw;  // nothing else is worth trying
+      session_.error(error);
+      for (const std::string& name : components_) failed_.push_back({name, config.name, error});
+      return error.kind() != ErrorKind::kInterrupted;
+    }
+    // The server's own archiving goes to the first one: for another, WAL must wait in pg_wal.
+    options_.hold_wal = &config != &session_.config().repositories.front();
+    for (const std::string& name : components_) {
+      if (!back_up(name, config.name, *repository)) return false;
+    }
+    return true;
+  }
+
+  // False where the run is to end.
+  bool back_up(const std::string& name, const std::string& repository_name,
+               const repository::Repository& repository) {
     try {
       base::throw_if_stopped(session_.stop());
       const auto component = stack::make_component(session_.config().component(name));
       BackupSummary backup;
       {
         const auto progress = session_.progress();
-        backup = component->take_backup(session_.repository().context(), options_, *progress,
-                                        session_.stop());
+        backup = component->take_backup(repository.context(), options_, *progress, session_.stop());
       }
-      tell(backup);
-      done_.push_back(std::move(backup));
+      tell(backup, repository_name);
+      done_.push_back({std::move(backup), repository_name});
       return true;
     } catch (Error& error) {
       if (components_.size() > 1) error.add_context(name);
+      if (repositories_.size() > 1) error.add_context("repository " + repository_name);
       session_.error(error);
-      failed_.push_back({name, error});
+      failed_.push_back({name, repository_name, error});
       return error.kind() != ErrorKind::kInterrupted;
     }
   }
 
-  void tell(const BackupSummary& backup) {
-    session_.print(fmt::format("{}  {}, {} in {}, stored {}", backup.id, backup.kind,
+  void tell(const BackupSummary& backup, const std::string& repository) {
+    const std::string where = repositories_.size() > 1 ? ", repository " + repository : "";
+    session_.print(fmt::format("{}  {}, {} in {}, stored {}{}", backup.id, backup.kind,
                                base::format_size(backup.bytes),
                                base::format_duration(backup.finished - backup.started),
-                               base::format_size(backup.bytes_stored)));
+                               base::format_size(backup.bytes_stored), where));
     for (const std::string& warning : backup.warnings) session_.warn(warning);
   }
 
   void print_result() {
     nlohmann::json backups = nlohmann::json::array();
-    for (const BackupSummary& backup : done_) {
-      backups.push_back(backup_json(backup, session_.repository_config().name, {}));
+    for (const auto& [backup, repository] : done_) {
+      backups.push_back(backup_json(backup, repository, {}));
     }
     nlohmann::json failed = nlohmann::json::array();
-    for (const auto& [name, error] : failed_) {
-      failed.push_back({{"component", name}, {"error", error_json(error)}});
+    for (const auto& [name, repository, error] : failed_) {
+      failed.push_back(
+          {{"component", name}, {"repository", repository}, {"error", error_json(error)}});
     }
     nlohmann::json document = {{"backups", backups}, {"failed", failed}};
     if (!failed_.empty()) document["error"] = error_json(failed_.front().error);
@@ -121,26 +150,33 @@ class BackupRun {
   }
 
   int status() const {
-    if (failed_.size() == 1 && (components_.size() == 1 || only_a_lock())) {
+    if (failed_.size() == 1 && (only_one() || only_a_lock())) {
       return base::info(failed_.front().error.kind()).exit_status;
     }
     if (!failed_.empty()) return kFailed;
-    const bool warned = std::any_of(done_.begin(), done_.end(), [](const BackupSummary& backup) {
-      return !backup.warnings.empty();
-    });
+    const bool warned = std::any_of(done_.begin(), done_.end(),
+                                    [](const Done& done) { return !done.backup.warnings.empty(); });
     return warned ? kAttention : kDone;
   }
-  bool only_a_lock() const { return failed_.front().error.kind() == ErrorKind::kLocked; }
+  bool only_a_lock() const {
+    return repositories_.size() == 1 && failed_.front().error.kind() == ErrorKind::kLocked;
+  }
 
+  struct Done {
+    BackupSummary backup;
+    std::string repository;
+  };
   struct Failure {
     std::string component;
+    std::string repository;
     Error error;
   };
 
   Session& session_;
   std::vector<std::string> components_;
   stack::BackupOptions options_;
-  std::vector<BackupSummary> done_;
+  Session::RepositoryConfigs repositories_;
+  std::vector<Done> done_;
   std::vector<Failure> failed_;
 };
 

@@ -29,13 +29,18 @@ std::string_view word_for(Verdict verdict) {
   return "bad";
 }
 
-std::string line_for(const Finding& finding) {
+std::string line_for(const Finding& finding, bool several_repositories) {
   const std::string_view mark = finding.verdict == Verdict::kGood        ? "good "
                                 : finding.verdict == Verdict::kAttention ? "look "
                                                                          : "BAD  ";
-  const std::string component = finding.component.empty() ? "" : finding.component + ": ";
+  std::string whose = finding.component.empty() ? "" : finding.component + ": ";
+  if (several_repositories && !finding.repository.empty()) whose = finding.repository + ": ";
   const std::string advice = finding.advice.empty() ? "" : fmt::format(" -> {}", finding.advice);
-  return fmt::format("{} {}{}: {}{}", mark, component, finding.what, finding.detail, advice);
+  return fmt::format("{} {}{}: {}{}", mark, whose, finding.what, finding.detail, advice);
+}
+
+nlohmann::json text_or_null(const std::string& text) {
+  return text.empty() ? nlohmann::json(nullptr) : nlohmann::json(text);
 }
 
 class CheckRun {
@@ -45,10 +50,8 @@ class CheckRun {
   int run() {
     const stack::Findings report = [this](Finding finding) { take(std::move(finding)); };
     check_configuration();
-    const auto repository = stack::check_repository(session_.repository_config(), session_.clock(),
-                                                    session_.random(), report);
-    const repository::Context* context =
-        repository.repository ? &repository.repository->context() : nullptr;
+    check_repositories(report);
+    const repository::Context* context = archive_ ? &archive_->context() : nullptr;
     for (const stack::ComponentConfig& config : session_.config().components) {
       base::throw_if_stopped(session_.stop());
       check_component(config, context, report);
@@ -56,22 +59,33 @@ class CheckRun {
     if (session_.json()) {
       session_.print_json({{"ok", worst_ != Verdict::kBad}, {"findings", findings_}});
     }
-    if (repository.failure == base::ErrorKind::kDamaged) return kDamaged;
+    if (damaged_) return kDamaged;
     return worst_ == Verdict::kBad ? kFailed : worst_ == Verdict::kAttention ? kAttention : kDone;
   }
 
  private:
   void take(Finding finding) {
     worst_ = std::max(worst_, finding.verdict);
-    session_.print(line_for(finding));
+    session_.print(line_for(finding, several_));
     std::fflush(session_.out());  // some tests take seconds: what is known is shown
-    findings_.push_back(
-        {{"verdict", word_for(finding.verdict)},
-         {"what", finding.what},
-         {"detail", finding.detail},
-         {"advice", finding.advice},
-         {"component", finding.component.empty() ? nlohmann::json(nullptr)
-                                                 : nlohmann::json(finding.component)}});
+    findings_.push_back({{"verdict", word_for(finding.verdict)},
+                         {"what", finding.what},
+                         {"detail", finding.detail},
+                         {"advice", finding.advice},
+                         {"component", text_or_null(finding.component)},
+                         {"repository", text_or_null(finding.repository)}});
+  }
+
+  // Components archive to the one that -r names, or to the default: against that they are tried.
+  void check_repositories(const stack::Findings& report) {
+    const auto repositories = session_.repository_configs(session_.all_repositories());
+    several_ = repositories.size() > 1;
+    for (const stack::RepositoryConfig* config : repositories) {
+      base::throw_if_stopped(session_.stop());
+      auto result = stack::check_repository(*config, session_.clock(), session_.random(), report);
+      damaged_ = damaged_ || result.failure == base::ErrorKind::kDamaged;
+      if (config == &session_.repository_config()) archive_ = std::move(result.repository);
+    }
   }
 
   void check_configuration() {
@@ -119,6 +133,9 @@ class CheckRun {
   Session& session_;
   nlohmann::json findings_ = nlohmann::json::array();
   Verdict worst_ = Verdict::kGood;
+  std::unique_ptr<repository::Repository> archive_;
+  bool several_ = false;  // repositories
+  bool damaged_ = false;
 };
 
 }  // namespace

@@ -26,6 +26,15 @@ constexpr Option kGlobals[] = {
 constexpr Words kKinds[] = {"full", "incremental"};
 constexpr Words kActions[] = {"promote", "pause", "shutdown"};
 
+constexpr Option kInitOptions[] = {
+    {.name = "--own-keys",
+     .help = "new keys, even where another repository of the configuration has the same key file "
+             "or passphrase; copies between the two are then stored anew"},
+};
+constexpr Option kCopyOptions[] = {
+    {.name = "--to", .value = "REPOSITORY", .help = "a repository of the configuration"},
+    {.name = "--dry-run", .help = "say what would be sent, and write nothing"},
+};
 constexpr Option kBackupOptions[] = {
     {.name = "--kind",
      .value = "KIND",
@@ -131,8 +140,11 @@ constexpr Command kCommands[] = {
     {.name = "init",
      .arguments = "",
      .summary = "create the configured repositories and their key files",
+     .options = kInitOptions,
      .run = run_init,
-     .details = "Changes nothing that exists. With -r, that repository alone."},
+     .details = "Changes nothing that exists. With -r, that repository alone. A new one has the "
+                "keys of\nanother repository of the configuration that the same key file or "
+                "passphrase opens."},
     {.name = "check",
      .arguments = "",
      .summary = "try everything that a backup needs, and say what to do",
@@ -207,6 +219,17 @@ constexpr Command kCommands[] = {
      .details =
          "By `keep` of the jobs and of wal in the configuration. Backups may run beside it.\n"
          "Exit status 3: something kept it from removing all that it should."},
+    {.name = "copy",
+     .arguments = "BACKUP... --to REPOSITORY",
+     .least = 1,
+     .most = kAnyNumber,
+     .summary = "copy backups, and the WAL that they need, to another repository",
+     .options = kCopyOptions,
+     .run = run_copy,
+     .details =
+         "From the repository that -r names. What is there already is not sent again, so a copy\n"
+         "that was interrupted goes on. Between repositories of the same keys any key will do,\n"
+         "a write-only one too; else everything is read and stored anew, with the full key."},
     {.name = "key list",
      .arguments = "",
      .summary = "who can open the repository",
@@ -248,9 +271,8 @@ constexpr Command kCommands[] = {
      .run = run_help},
 };
 
-constexpr Words kLaterCommands[] = {"dump",    "cat",    "diff",    "follow", "copy",
-                                    "mount",   "drill",  "recover", "status", "daemon",
-                                    "metrics", "alerts", "setup"};
+constexpr Words kLaterCommands[] = {"dump",    "cat",    "diff",   "follow",  "mount",  "drill",
+                                    "recover", "status", "daemon", "metrics", "alerts", "setup"};
 
 constexpr Language kLanguage{.commands = kCommands, .globals = kGlobals, .later = kLaterCommands};
 

@@ -16,6 +16,7 @@ inline constexpr int kDamaged = 5;
 
 int run_init(Session& session);
 int run_check(Session& session);
+int run_copy(Session& session);
 int run_backup(Session& session);
 int run_list(Session& session);
 int run_show(Session& session);

@@ -2,9 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/concurrency.h"
 #include "base/error.h"
 #include "cli/backup_view.h"
 #include "cli/commands.h"
+#include "cli/error_json.h"
 #include "cli/session.h"
 #include "cli/text_table.h"
 #include "stack/pruning.h"
@@ -12,6 +14,8 @@
 namespace holdfast::cli {
 namespace {
 
+using base::Error;
+using base::ErrorKind;
 using nlohmann::json;
 
 stack::PruningOptions options_from(const Arguments& arguments) {
@@ -77,7 +81,7 @@ json totals_json(const repository::PackTotals& totals) {
   return {{"packs", totals.packs}, {"bytes", totals.bytes}};
 }
 
-json document_of(const stack::Pruning& pruning, bool dry_run) {
+json document_of(const stack::Pruning& pruning, const std::string& repository, bool dry_run) {
   json backups = json::array();
   for (const auto& [backup, fate] : pruning.backups) {
     const auto& summary = backup.summary;
@@ -93,7 +97,8 @@ json document_of(const stack::Pruning& pruning, bool dry_run) {
   json windows = json::object();
   for (const auto& [name, window] : pruning.windows) windows[name] = window_json(window);
   const repository::PruneReport& report = pruning.report;
-  return {{"dry_run", dry_run},
+  return {{"repository", repository},
+          {"dry_run", dry_run},
           {"backups", backups},
           {"removed",
            {{"backups", report.backups_removed},
@@ -114,22 +119,71 @@ json document_of(const stack::Pruning& pruning, bool dry_run) {
           {"problems", report.problems}};
 }
 
+// One repository after the other: what fails in one is told and does not stop the others.
+class PruneRun {
+ public:
+  explicit PruneRun(Session& session)
+      : session_(session),
+        options_(options_from(session.arguments())),
+        repositories_(session.repository_configs(session.all_repositories())) {}
+
+  int run() {
+    for (const stack::RepositoryConfig* config : repositories_) {
+      try {
+        base::throw_if_stopped(session_.stop());
+        prune(*config);
+      } catch (Error& error) {
+        if (repositories_.size() == 1 || error.kind() == ErrorKind::kInterrupted) throw;
+        error.add_context("repository " + config->name);
+        session_.error(error);
+        if (failed_.empty()) first_error_ = error_json(error);
+        failed_.push_back({{"repository", config->name}, {"error", error_json(error)}});
+      }
+    }
+    if (session_.json()) print_document();
+    if (!failed_.empty()) return kFailed;
+    return problems_ ? kAttention : kDone;
+  }
+
+ private:
+  void prune(const stack::RepositoryConfig& config) {
+    const auto repository = session_.open(config);
+    const stack::Pruning pruning = [&] {
+      const auto progress = session_.progress();
+      return stack::prune_repository(repository->context(), session_.config(), options_, *progress,
+                                     session_.stop());
+    }();
+    if (repositories_.size() > 1) session_.print(fmt::format("Repository {}:", config.name));
+    print_backups(session_, pruning);
+    print_space(session_, pruning, options_.dry_run, options_.grace);
+    print_windows(session_, pruning);
+    if (repositories_.size() > 1) session_.print("");
+    documents_.push_back(document_of(pruning, config.name, options_.dry_run));
+    for (const std::string& note : pruning.report.notes) session_.note(note);
+    for (const std::string& problem : pruning.report.problems) session_.warn(problem);
+    problems_ = problems_ || !pruning.report.problems.empty();
+  }
+
+  // Of one repository alone, its document is the whole one too.
+  void print_document() {
+    json document = repositories_.size() == 1 ? documents_.at(0) : json::object();
+    document["repositories"] = documents_;
+    document["failed"] = failed_;
+    if (!failed_.empty()) document["error"] = first_error_;
+    session_.print_json(document);
+  }
+
+  Session& session_;
+  const stack::PruningOptions options_;
+  const Session::RepositoryConfigs repositories_;
+  json documents_ = json::array();
+  json failed_ = json::array();
+  json first_error_;
+  bool problems_ = false;
+};
+
 }  // namespace
 
-int run_prune(Session& session) {
-  const stack::PruningOptions options = options_from(session.arguments());
-  const stack::Pruning pruning = [&] {
-    const auto progress = session.progress();
-    return stack::prune_repository(session.repository().context(), session.config(), options,
-                                   *progress, session.stop());
-  }();
-  print_backups(session, pruning);
-  print_space(session, pruning, options.dry_run, options.grace);
-  print_windows(session, pruning);
-  if (session.json()) session.print_json(document_of(pruning, options.dry_run));
-  for (const std::string& note : pruning.report.notes) session.note(note);
-  for (const std::string& problem : pruning.report.problems) session.warn(problem);
-  return pruning.report.problems.empty() ? kDone : kAttention;
-}
+int run_prune(Session& session) { return PruneRun(session).run(); }
 
 }  // namespace holdfast::cli

@@ -30,11 +30,28 @@ const stack::Config& Session::config() {
 }
 
 const stack::RepositoryConfig& Session::repository_config() {
-  return config().repository(arguments_.value("--repository").value_or(preferred_repository_));
+  return config().repository(arguments_.value("--repository").value_or(""));
+}
+
+Session::RepositoryConfigs Session::repository_configs(RepositoryConfigs preferred) {
+  if (arguments_.value("--repository")) return {&repository_config()};
+  return preferred;
+}
+
+Session::RepositoryConfigs Session::all_repositories() {
+  RepositoryConfigs all;
+  for (const stack::RepositoryConfig& repository : config().repositories) {
+    all.push_back(&repository);
+  }
+  return all;
+}
+
+std::unique_ptr<repository::Repository> Session::open(const stack::RepositoryConfig& repository) {
+  return stack::open_repository(repository, clock_, random_);
 }
 
 repository::Repository& Session::repository() {
-  if (!repository_) repository_ = stack::open_repository(repository_config(), clock_, random_);
+  if (!repository_) repository_ = open(repository_config());
   return *repository_;
 }
 

@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -40,10 +41,14 @@ class Session {
   crypto::Random& random() { return random_; }
 
   const stack::Config& config();
+  // The one that -r names, or the default.
   const stack::RepositoryConfig& repository_config();
-  // The repository of a job counts where -r is not given. Before the first use of the repository.
-  void prefer_repository(const std::string& name) { preferred_repository_ = name; }
   repository::Repository& repository();
+  // For commands that may work on several: the one that -r names, or else `preferred`.
+  using RepositoryConfigs = std::vector<const stack::RepositoryConfig*>;
+  RepositoryConfigs repository_configs(RepositoryConfigs preferred);
+  RepositoryConfigs all_repositories();
+  std::unique_ptr<repository::Repository> open(const stack::RepositoryConfig& repository);
   int workers();  // threads at work: the configured number, or one a core
 
   // A line of the result as text; nothing with --json.
@@ -68,7 +73,6 @@ class Session {
   base::SystemClock clock_;
   crypto::SystemRandom random_;
   std::unique_ptr<stack::Config> config_;
-  std::string preferred_repository_;
   std::unique_ptr<repository::Repository> repository_;
 };
 

@@ -44,7 +44,8 @@ stack::Verification verify(Session& session, const stack::VerificationOptions& o
   } catch (const base::Error& error) {
     if (error.kind() != base::ErrorKind::kDamaged) throw;
     stack::Verification result;
-    result.report.damaged = stack::damage_at_opening(session.repository_config(), error);
+    result.report.damaged = stack::damage_at_opening(session.repository_config(), error,
+                                                     session.clock(), session.random());
     result.report.checked = result.report.damaged.size();
     return result;
   }

@@ -109,7 +109,7 @@ postgres::WalPush push_ahead(Session& session, const std::filesystem::path& path
   const std::string name = path.filename().string();
   if (directory) {
     // Without the keys, which take longer to open than this takes.
-    const auto storage = stack::open_storage(config);
+    const auto storage = stack::open_storage(config, session.clock(), session.random());
     if (postgres::ArchivedNotes(*directory, path.parent_path(), *storage).take(name)) {
       return postgres::WalPush::kArchived;
     }

@@ -152,6 +152,7 @@ class BackupRun {
     const ReadingLimits limits{request_.workers, throttle};
     std::optional<Incremental> incremental;
     begin_incremental(index, limits, incremental);
+    if (request_.hold_wal) hold_wal_in_server();
     progress_.phase("waiting for the checkpoint", 0);
     const BackupStart start = start_backup(connection_, "holdfast " + summary_.id);
     if (incremental && !may_be_incremental(*incremental, start)) incremental.reset();
@@ -176,6 +177,17 @@ class BackupRun {
   }
 
  private:
+  // Without it the WAL may be gone at the end, which is an error then.
+  void hold_wal_in_server() {
+    try {
+      hold_wal(connection_);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kInterrupted) throw;
+      progress_.note(fmt::format("{}: the server will not hold its WAL for this backup: {}",
+                                 request_.component, error.what()));
+    }
+  }
+
   void begin_incremental(const repository::Index& index, const ReadingLimits& limits,
                          std::optional<Incremental>& incremental) {
     if (!request_.incremental) return;
@@ -357,6 +369,7 @@ BackupSummary take_backup(const Context& context, const BackupRequest& request,
   if (const std::string problem = lock->problem(); !problem.empty()) {
     summary.warnings.push_back("the lock could not be kept alive: " + problem);
   }
+  if (const std::string note = lock->release(); !note.empty()) progress.note(note);
   return summary;
 }
 

@@ -17,7 +17,10 @@ struct BackupRequest {
   bool incremental = false;   // where there is something to build on; else full
   double audit_share = 0.02;  // of what an incremental backup takes for unchanged: 0 to 1
   int workers = 2;
-  std::uint64_t rate_bytes = 0;    // a second, read from the data directory; 0: no limit
+  std::uint64_t rate_bytes = 0;  // a second, read from the data directory; 0: no limit
+  // The server's own archiving goes to another repository: WAL that this backup needs must not be
+  // removed before it is here.
+  bool hold_wal = false;
   bool accept_new_system = false;  // the component was another cluster (system identifier) before
 };
 

@@ -22,6 +22,11 @@ Lsn lsn_from(const std::string& text) {
 
 }  // namespace
 
+void hold_wal(Connection& connection) {
+  connection.query(
+      "SELECT pg_create_physical_replication_slot('holdfast_' || pg_backend_pid(), true, true)");
+}
+
 BackupStart start_backup(Connection& connection, const std::string& label) {
   const char* sql = connection.server_version_num() >= kRenamedIn
                         ? "SELECT pg_backup_start($1, true)"

@@ -20,6 +20,10 @@ struct BackupStop {
   base::Time time;           // the server's clock
 };
 
+// From here on the server removes no WAL until the session ends (a temporary replication slot, as
+// pg_basebackup has one). Throws what the server says where the user may not, or no slot is free.
+void hold_wal(Connection& connection);
+
 // Asks for a fast checkpoint and starts the backup. If the session ends before stop_backup(), the
 // server ends the backup by itself.
 BackupStart start_backup(Connection& connection, const std::string& label);

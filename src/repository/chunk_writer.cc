@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "repository/chunk_hash.h"
 #include "repository/pack_builder.h"
-#include "repository/sealed_object.h"
 
 namespace holdfast::repository {
 namespace {
@@ -182,7 +181,8 @@ void ChunkStore::Impl::upload_until_closed(std::stop_token stop) {
 
 void ChunkStore::Impl::upload(FinishedPack pack) {
   const std::string name = pack_name(pack.contents.pack.id);
-  if (context.storage.put(name, pack.view()) != storage::PutResult::kCreated) {
+  if (context.storage.put(name, pack.view(), use_of(pack.contents.pack.pack_class)) !=
+      storage::PutResult::kCreated) {
     throw base::Error(base::ErrorKind::kFailed,
                       fmt::format("{}: the name is taken, though it is random", name));
   }
@@ -199,14 +199,9 @@ void ChunkStore::Impl::upload(FinishedPack pack) {
 }
 
 void ChunkStore::Impl::put_index(std::span<const Index::PackContents> packs) {
-  const IndexId id = IndexId::make(context.random);
-  const std::string name = index_name(id);
-  if (put_metadata(context, name, MetadataKind::kIndex, encode_index(packs)) !=
-      storage::PutResult::kCreated) {
-    throw base::Error(base::ErrorKind::kFailed,
-                      fmt::format("{}: the name is taken, though it is random", name));
-  }
-  if (const auto info = context.storage.stat(name)) counters.bytes_stored += info->size_bytes;
+  const IndexId id = repository::put_index(context, packs);
+  if (const auto info = context.storage.stat(index_name(id)))
+    counters.bytes_stored += info->size_bytes;
   stored.lock()->indexes.push_back(id);
 }
 

@@ -83,33 +83,39 @@ bool Index::read_index_objects(const Context& context) {
   std::vector<std::string> names;
   context.storage.list(kIndexPrefix,
                        [&](const storage::ObjectInfo& info) { names.push_back(info.name); });
+  std::erase_if(names, [&](const std::string& name) {
+    if (parse_name<IndexId>(name, index_name)) return false;
+    problems_.push_back({name, "is not the name of an index object"});
+    return true;
+  });
   bool all = true;
-  for (const std::string& name : names) {
-    const std::optional<IndexId> id = parse_name<IndexId>(name, index_name);
-    if (!id) {
-      problems_.push_back({name, "is not the name of an index object"});
-      continue;
+  get_all_metadata(context, names, MetadataKind::kIndex, [&](FetchedMetadata& fetched) {
+    if (fetched.damage) {
+      problems_.push_back({fetched.name, fetched.damage->what()});
+    } else if (!fetched.body) {
+      all = false;
+    } else {
+      read_index_object(fetched.name, *fetched.body);
     }
-    try {
-      const std::optional<base::Bytes> body = get_metadata(context, name, MetadataKind::kIndex);
-      if (!body) {
-        all = false;
-        continue;
-      }
-      Object object{.id = *id, .first_pack = static_cast<std::uint32_t>(packs_.size())};
-      for (const PackContents& contents : decode_index(*body, &object.replaces)) {
-        add(contents);
-        object.chunk_count += contents.chunks.size();
-      }
-      object.pack_count = static_cast<std::uint32_t>(packs_.size()) - object.first_pack;
-      replaced_.insert(object.replaces.begin(), object.replaces.end());
-      objects_.push_back(std::move(object));
-    } catch (const base::Error& error) {
-      if (!is_damage(error)) throw;
-      problems_.push_back({name, error.what()});
-    }
-  }
+  });
   return all;
+}
+
+void Index::read_index_object(const std::string& name, base::ByteView body) {
+  try {
+    Object object{.id = *parse_name<IndexId>(name, index_name),
+                  .first_pack = static_cast<std::uint32_t>(packs_.size())};
+    for (const PackContents& contents : decode_index(body, &object.replaces)) {
+      add(contents);
+      object.chunk_count += contents.chunks.size();
+    }
+    object.pack_count = static_cast<std::uint32_t>(packs_.size()) - object.first_pack;
+    replaced_.insert(object.replaces.begin(), object.replaces.end());
+    objects_.push_back(std::move(object));
+  } catch (const base::Error& error) {
+    if (!is_damage(error)) throw;
+    problems_.push_back({name, error.what()});
+  }
 }
 
 // Marks the packs that are not in storage as the index says, and adopts those that it does not
@@ -214,6 +220,18 @@ bool Index::holds(const ChunkId& id, PackClass pack_class) const {
   const PackEntry& pack = packs_[slots_[*slot].location.pack];
   return pack.present && !pack.condemned &&
          (pack_class == PackClass::kData || pack.pack_class == pack_class);
+}
+
+IndexId put_index(const Context& context, std::span<const Index::PackContents> packs,
+                  std::span<const IndexId> replaces) {
+  const IndexId id = IndexId::make(context.random);
+  const std::string name = index_name(id);
+  if (put_metadata(context, name, MetadataKind::kIndex, encode_index(packs, replaces)) !=
+      storage::PutResult::kCreated) {
+    throw base::Error(base::ErrorKind::kFailed,
+                      fmt::format("{}: the name is taken, though it is random", name));
+  }
+  return id;
 }
 
 base::Bytes encode_index(std::span<const Index::PackContents> packs,

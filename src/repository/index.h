@@ -106,6 +106,7 @@ class Index {
  private:
   void read_tombstones(const Context& context);
   bool read_index_objects(const Context& context);
+  void read_index_object(const std::string& name, base::ByteView body);
   void match_packs(const Context& context);
   void adopt(const Context& context, const PackId& id, const storage::ObjectInfo& info);
   void add(const PackContents& contents);
@@ -124,6 +125,10 @@ class Index {
   std::uint32_t first_adopted_ = UINT32_MAX;  // numbers from here on are adopted packs'
   std::vector<Problem> problems_;
 };
+
+// Puts an index object that names these packs, which are in storage.
+IndexId put_index(const Context& context, std::span<const Index::PackContents> packs,
+                  std::span<const IndexId> replaces = {});
 
 // `replaces`: index objects of which this one holds all that was worth keeping.
 base::Bytes encode_index(std::span<const Index::PackContents> packs,

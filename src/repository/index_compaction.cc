@@ -75,13 +75,8 @@ class Compactor {
   }
 
   void put() {
-    const std::string name = index_name(IndexId::make(context_.random));
     const std::vector<IndexId> replaces(replaces_.begin(), replaces_.end());
-    if (put_metadata(context_, name, MetadataKind::kIndex, encode_index(packs_, replaces)) !=
-        storage::PutResult::kCreated) {
-      throw base::Error(base::ErrorKind::kFailed,
-                        fmt::format("{}: the name is taken, though it is random", name));
-    }
+    put_index(context_, packs_, replaces);
     for (const IndexId& id : old_) remove(id);
     packs_.clear();
     replaces_.clear();

@@ -1,13 +1,20 @@
-// Who is at work. Shared locks bear each other unless they are of the same exclusive scope; a lock
-// of a process that is gone (same host and boot: looked up; else: no heartbeat for 30 minutes) is
-// removed. A damaged lock counts as held, by everyone, until it is as old.
+// Who is at work. Shared locks bear each other unless they are of the same exclusive scope. A lock
+// is a lease: one that has not been renewed for its expiry, or whose process is gone (same host and
+// boot: looked up), no longer counts, and whoever finds it removes it. Ages are by the storage's
+// clock. A damaged lock counts as held, by everyone, for 30 minutes.
+//
+// Who could not renew its lease may wake and not know that another has taken over. So an exclusive
+// lock has a fencing number, and its holder asks, with require(), before it does what another's
+// work would not bear. docs/architecture.md, "Locks".
 #pragma once
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "repository/lock_holder.h"
 #include "repository/repository.h"
 
 namespace holdfast::repository {
@@ -18,7 +25,10 @@ struct LockRequest {
   bool exclusive_in_repository = false;  // bears no other lock
   bool exclusive_in_scope = false;       // a backup: one for each component
   std::string command = {};              // for messages
-  std::chrono::milliseconds heartbeat_interval{60'000};
+  std::chrono::milliseconds heartbeat_interval{20'000};
+  std::chrono::milliseconds expiry{300'000};   // at most kLongestExpiry
+  std::chrono::milliseconds ask_again{2'000};  // how long an answer to require() holds
+  std::optional<ProcessIdentity> process{};    // this one, where it is not given
 };
 
 struct HeldLock {
@@ -27,8 +37,8 @@ struct HeldLock {
   base::Time since;
 };
 
-// Held while it lives; a thread of its own renews the heartbeat every minute (the new lock object
-// is put before the old one is removed).
+// Held while it lives; a thread of its own renews it (the new lock object is put before the old one
+// is removed). Thread-safe.
 class Lock {
  public:
   // kLocked, naming the other's host, pid, command and since when.
@@ -37,17 +47,26 @@ class Lock {
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
 
-  // Why the last heartbeat failed, or that another run removed the lock; empty while all is well. A
-  // failing heartbeat ends nothing: it is tried again, and the work's end is the time to tell of
-  // it.
+  // Why the last heartbeat failed, or why the lock is lost; empty while all is well. A failing
+  // heartbeat ends nothing: it is tried again, and the work's end is the time to tell of it.
   std::string problem() const;
 
-  // Whether the lock still stands in storage: no other run took this one for gone.
+  // Whether nobody has taken this lock for gone since it was taken: it has been renewed in time,
+  // four fifths of its expiry, and still stands in storage.
   bool is_held() const;
+  // kLocked where another run has taken the same scope since. Asks the storage.
+  void require_newest() const;
+  // The same, and kLocked where it has not been renewed in time. Cheap enough for every step: it
+  // asks the storage every few seconds.
+  void require() const;
+
   // When it was taken, by the storage's clock.
   base::Time since() const;
   // All locks but this one that count as held, those of any kind and scope.
   std::vector<HeldLock> others() const;
+
+  // Gives it back, as the destructor does; says what the user may want to know of it, if anything.
+  std::string release();
 
  private:
   struct Impl;

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -86,7 +87,10 @@ base::Bytes encode_lock(const LockHolder& holder) {
                {"pid_started", holder.process.pid_started},
                {"taken", base::format_time(holder.taken)},
                {"heartbeat", base::format_time(holder.heartbeat)},
-               {"command", holder.command}};
+               {"command", holder.command},
+               {"expiry_ms", holder.expiry.count()}};
+  if (holder.fence != 0) body["fence"] = holder.fence;
+  if (holder.ended) body["ended"] = true;
   if (holder.since) body["since"] = base::format_time(*holder.since);
   const std::string text = body.dump(-1, ' ', false, json::error_handler_t::replace);
   const base::ByteView bytes = base::as_bytes(text);
@@ -114,6 +118,12 @@ LockHolder decode_lock(base::ByteView body) {
     holder.heartbeat = moment(fields.at("heartbeat"));
     holder.command = fields.at("command").get<std::string>();
     if (fields.contains("since")) holder.since = moment(fields.at("since"));
+    holder.fence = fields.value("fence", std::uint64_t{0});
+    holder.ended = fields.value("ended", false);
+    if (fields.contains("expiry_ms")) {
+      const std::chrono::milliseconds expiry(fields.at("expiry_ms").get<std::int64_t>());
+      holder.expiry = std::clamp<std::chrono::milliseconds>(expiry, {}, kLongestExpiry);
+    }
     return holder;
   } catch (const json::exception&) {
     throw base::Error(base::ErrorKind::kDamaged, "a lock cannot be understood");

@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -22,6 +24,9 @@ struct ProcessIdentity {
   static ProcessIdentity of_this_process();
 };
 
+// Of a lock that does not say its own, and of one that cannot be read. None expires later.
+inline constexpr std::chrono::minutes kLongestExpiry{30};
+
 struct LockHolder {
   std::string kind;
   std::string scope;  // empty: the whole repository
@@ -33,6 +38,9 @@ struct LockHolder {
   // When it was taken, by the storage's clock. None in the first object of a lock: it is that
   // object's own time.
   std::optional<base::Time> since;
+  std::chrono::milliseconds expiry = kLongestExpiry;  // without a heartbeat
+  std::uint64_t fence = 0;  // the number of an exclusive one in its scope; 0: it has none
+  bool ended = false;       // given back by one that may not remove it
 };
 
 base::Bytes encode_lock(const LockHolder& holder);

@@ -74,6 +74,10 @@ crypto::AeadKey open_data_key(const Context& context, const PackId& id, base::By
 
 }  // namespace
 
+storage::Use use_of(PackClass pack_class) {
+  return pack_class == PackClass::kData ? storage::Use::kBulk : storage::Use::kMetadata;
+}
+
 bool is_damage(const base::Error& error) {
   return error.kind() == base::ErrorKind::kDamaged || error.system_errno() == EIO;
 }
@@ -120,6 +124,12 @@ crypto::AeadKey open_pack_header(const Context& context, const PackId& id, PackC
   if (pack_class == PackClass::kData) return open_data_key(context, id, recipient, sealed);
   return crypto::hkdf_key<crypto::AeadKey>(recipient, context.keyring.metadata.bytes(),
                                            kMetadataKeyInfo);
+}
+
+crypto::PublicKey recipient_of(const PackHeader& header) {
+  crypto::PublicKey key;
+  std::copy_n(header.begin() + kRecipientAt, key.size(), key.begin());
+  return key;
 }
 
 ChunkAssociatedData::ChunkAssociatedData(const RepositoryId& repository, const PackId& pack) {

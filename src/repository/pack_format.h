@@ -21,6 +21,9 @@ inline constexpr std::size_t kMaxDirectorySize = 64 * 1024 * 1024;  // plain
 inline constexpr std::size_t kMinPageSize = 512;
 inline constexpr std::size_t kMaxPageSize = 65'536;
 
+// What storage is to know of a pack: data is read by restores alone.
+storage::Use use_of(PackClass pack_class);
+
 using PackHeader = std::array<std::uint8_t, kPackHeaderSize>;
 
 // A new pack's header, with a new key in it.
@@ -34,6 +37,9 @@ NewPackHeader make_pack_header(const Context& context, const PackId& id, PackCla
 // kRefused where the credential is write-only and the pack holds data.
 crypto::AeadKey open_pack_header(const Context& context, const PackId& id, PackClass pack_class,
                                  const PackHeader& header);
+
+// The key to which a pack of data is sealed.
+crypto::PublicKey recipient_of(const PackHeader& header);
 
 // What a chunk is sealed with beside its key: filled anew for each chunk of the pack.
 class ChunkAssociatedData {

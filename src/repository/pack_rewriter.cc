@@ -5,18 +5,12 @@
 #include <utility>
 
 #include "base/error.h"
-#include "repository/sealed_object.h"
 
 namespace holdfast::repository {
 namespace {
 
 constexpr std::size_t kPackSize = 16 * 1024 * 1024;
 constexpr std::size_t kPacksPerIndex = 256;
-
-[[noreturn]] void name_is_taken(const std::string& name) {
-  throw base::Error(base::ErrorKind::kFailed,
-                    fmt::format("{}: the name is taken, though it is random", name));
-}
 
 }  // namespace
 
@@ -64,18 +58,18 @@ void PackRewriter::put(std::optional<PackBuilder>& open) {
   FinishedPack pack = std::move(*open).finish();
   open.reset();
   const std::string name = pack_name(pack.contents.pack.id);
-  if (context_.storage.put(name, pack.view()) != storage::PutResult::kCreated) name_is_taken(name);
+  if (context_.storage.put(name, pack.view(), use_of(pack.contents.pack.pack_class)) !=
+      storage::PutResult::kCreated) {
+    throw base::Error(base::ErrorKind::kFailed,
+                      fmt::format("{}: the name is taken, though it is random", name));
+  }
   bytes_put_ += pack.contents.pack.size_bytes;
   not_indexed_.push_back(std::move(pack.contents));
   if (not_indexed_.size() >= kPacksPerIndex) put_index();
 }
 
 void PackRewriter::put_index() {
-  const std::string name = index_name(IndexId::make(context_.random));
-  if (put_metadata(context_, name, MetadataKind::kIndex, encode_index(not_indexed_)) !=
-      storage::PutResult::kCreated) {
-    name_is_taken(name);
-  }
+  repository::put_index(context_, not_indexed_);
   not_indexed_.clear();
 }
 

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "repository/backup_needs.h"
+#include "repository/fence.h"
 #include "repository/index_compaction.h"
 #include "repository/pack_format.h"
 #include "repository/pack_rewriter.h"
@@ -17,6 +19,7 @@
 namespace holdfast::repository {
 namespace {
 
+constexpr std::size_t kBatch = 200;  // objects that are removed between two looks at the lock
 constexpr std::string_view kNothingIsRemoved =
     "what it needs is not known, so no pack is removed until that is mended";
 
@@ -104,6 +107,7 @@ class PruneRun {
     // Without a grace time what was condemned goes at once, in the same two steps.
     const bool again = request_.grace <= base::Duration(0) && report_.condemned.packs > 0;
     if (again) sweep(false);
+    remove_passed_fences(context_);
     return std::move(report_);
   }
 
@@ -111,13 +115,27 @@ class PruneRun {
   void remove_records_and_logs() {
     progress_.phase("removing backups", 0);
     for (const std::string& backup : request_.backups) {
-      base::throw_if_stopped(stop_);
+      before_removing();
       if (context_.storage.remove(record_name(backup))) ++report_.backups_removed;
     }
-    for (const std::string& log : request_.logs) {
-      base::throw_if_stopped(stop_);
-      if (context_.storage.remove(log)) ++report_.logs_removed;
+    for (std::size_t done = 0; done < request_.logs.size();) {
+      before_removing();
+      const auto batch = batch_of<std::string>(request_.logs, done);
+      context_.storage.remove_all(batch);
+      done += batch.size();
+      report_.logs_removed += batch.size();
     }
+  }
+
+  // A prune that was halted while another took over does nothing that the other decided otherwise.
+  void before_removing() const {
+    base::throw_if_stopped(stop_);
+    lock_.require();
+  }
+
+  template <typename Item>
+  static std::span<const Item> batch_of(std::span<const Item> items, std::size_t from) {
+    return items.subspan(from, std::min(kBatch, items.size() - from));
   }
 
   void sweep(bool first) {
@@ -133,8 +151,10 @@ class PruneRun {
       rewrite(found);
       note_what_cannot_be_read(decisions, report_);
     }
+    before_removing();
     compact(found);
     for (const TombstoneId& tombstone : decisions.settled) {
+      before_removing();
       context_.storage.remove(tombstone_name(tombstone));
     }
     remove_damaged_tombstones();
@@ -150,10 +170,15 @@ class PruneRun {
 
   void remove_packs(const Index& index, const std::vector<std::uint32_t>& packs) {
     progress_.phase("removing packs", 0);
-    for (const std::uint32_t pack : packs) {
-      base::throw_if_stopped(stop_);
-      context_.storage.remove(pack_name(index.pack(pack).id));
-      gone_.insert(index.pack(pack).id);
+    for (std::size_t done = 0; done < packs.size();) {
+      before_removing();
+      std::vector<std::string> names;
+      for (const std::uint32_t pack : batch_of<std::uint32_t>(packs, done)) {
+        names.push_back(pack_name(index.pack(pack).id));
+        gone_.insert(index.pack(pack).id);
+      }
+      context_.storage.remove_all(names);
+      done += names.size();
     }
   }
 
@@ -161,6 +186,7 @@ class PruneRun {
     if (packs.empty()) return;
     std::vector<PackId> ids;
     for (const std::uint32_t pack : packs) ids.push_back(index.pack(pack).id);
+    before_removing();
     put_tombstone(context_, ids);
     report_.condemned = report_.condemned + totals(index, packs);
   }
@@ -246,6 +272,7 @@ class PruneRun {
   // They protect nobody, and the packs that they named are condemned anew.
   void remove_damaged_tombstones() {
     for (const auto& [object, problem] : list_tombstones(context_).damaged) {
+      before_removing();
       context_.storage.remove(object);
       report_.notes.push_back(fmt::format("{} was removed: {}", object, problem));
     }

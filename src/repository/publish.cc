@@ -42,6 +42,7 @@ void require_all_that_it_needs(const Context& context, const BackupRecord& recor
 // Looked at again behind the put: a prune that marks from then on sees the record.
 storage::PutResult publish_record(const Context& context, const BackupRecord& record,
                                   const Index& index, const Lock& lock) {
+  lock.require_newest();
   if (!is_waited_for(context, index, lock)) require_all_that_it_needs(context, record);
   const storage::PutResult result = put_record(context, record);
   if (result != storage::PutResult::kCreated || is_waited_for(context, index, lock)) return result;

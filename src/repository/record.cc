@@ -141,15 +141,19 @@ std::vector<std::string> record_ids(const Context& context, std::string_view com
 }
 
 // Nullopt: not there.
+BackupRecord decode_record_of(const std::string& name, base::ByteView body) {
+  BackupRecord record = base::with_context(name, [&] { return decode_record(body); });
+  if (record_name(record.summary.id) != name) {
+    throw Error(ErrorKind::kDamaged, fmt::format("{} holds the record of another backup", name));
+  }
+  return record;
+}
+
 std::optional<BackupRecord> read_record(const Context& context, const std::string& id) {
   const std::string name = record_name(id);
   const auto body = get_metadata(context, name, MetadataKind::kRecord);
   if (!body) return std::nullopt;
-  BackupRecord record = base::with_context(name, [&] { return decode_record(*body); });
-  if (record.summary.id != id) {
-    throw Error(ErrorKind::kDamaged, fmt::format("{} holds the record of another backup", name));
-  }
-  return record;
+  return decode_record_of(name, *body);
 }
 
 }  // namespace
@@ -239,15 +243,20 @@ BackupRecord get_record(const Context& context, std::string_view backup_id) {
 Catalog list_backups(const Context& context, std::string_view component) {
   Catalog catalog;
   std::vector<std::string> strangers;
+  std::vector<std::string> names;
   for (const std::string& id : record_ids(context, component, &strangers)) {
+    names.push_back(record_name(id));
+  }
+  get_all_metadata(context, names, MetadataKind::kRecord, [&](FetchedMetadata& fetched) {
+    if (!fetched.body && !fetched.damage) return;  // removed since it was listed
     try {
-      auto record = read_record(context, id);
-      if (record) catalog.backups.push_back(std::move(record->summary));  // else removed since
+      if (fetched.damage) throw *fetched.damage;
+      catalog.backups.push_back(decode_record_of(fetched.name, *fetched.body).summary);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kDamaged) throw;
-      catalog.damaged.push_back({record_name(id), error.what()});
+      catalog.damaged.push_back({fetched.name, error.what()});
     }
-  }
+  });
   for (std::string& name : strangers) {
     catalog.damaged.push_back({std::move(name), "is not named as a backup's record is"});
   }

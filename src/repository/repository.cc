@@ -88,10 +88,18 @@ bool exists(storage::Storage& storage) { return storage.stat(kFormatName).has_va
 
 void create(storage::Storage& storage, const Credential& credential, std::string_view slot_label,
             const base::Clock& clock, crypto::Random& random) {
+  create_with_keys(storage, Keyring::make(random), credential, slot_label, clock, random);
+}
+
+void create_with_keys(storage::Storage& storage, const Keyring& keyring,
+                      const Credential& credential, std::string_view slot_label,
+                      const base::Clock& clock, crypto::Random& random) {
+  if (!keyring.can_read_data()) {
+    throw Error(ErrorKind::kRefused, "a repository that nobody can read is not made");
+  }
   // Slots of a create() that was killed are removed only once `format` is ours: until then another
   // create(), at work right now, may be about to need them.
   const std::vector<std::string> old_slots = leftovers(storage);
-  const Keyring keyring = Keyring::make(random);
   const base::Time now = clock.now();
   const SlotId slot = add_key_slot(storage, keyring, credential, slot_label, now, random);
   const nlohmann::json parameters = {{"created", base::format_time(now)},

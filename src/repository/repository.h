@@ -27,6 +27,10 @@ bool exists(storage::Storage& storage);
 // Writes `keys/…` and then `format`; kRefused if there is a repository already, or anything else.
 void create(storage::Storage& storage, const Credential& credential, std::string_view slot_label,
             const base::Clock& clock, crypto::Random& random);
+// The same with the keys, and so the id, of another repository, which must be able to read.
+void create_with_keys(storage::Storage& storage, const Keyring& keyring,
+                      const Credential& credential, std::string_view slot_label,
+                      const base::Clock& clock, crypto::Random& random);
 
 // Owns the storage and the keys.
 class Repository {

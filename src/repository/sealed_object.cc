@@ -2,11 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "base/parallel.h"
 #include "crypto/aead.h"
 #include "crypto/kdf.h"
 #include "repository/compression.h"
 #include "repository/fields.h"
+#include "repository/pack_format.h"
 
 namespace holdfast::repository {
 namespace {
@@ -31,6 +35,12 @@ base::Bytes associated_data(const Context& context, std::string_view name, base:
   writer.raw(context.keyring.repository.bytes);
   writer.raw(base::as_bytes(name));
   return writer.take();
+}
+
+storage::Use use_of(MetadataKind kind) {
+  const bool soon_removed = kind == MetadataKind::kLock || kind == MetadataKind::kTombstone ||
+                            kind == MetadataKind::kFence;
+  return soon_removed ? storage::Use::kTransient : storage::Use::kMetadata;
 }
 
 }  // namespace
@@ -59,7 +69,7 @@ storage::PutResult put_metadata(const Context& context, std::string_view name, M
   key_of(context, salt)
       .seal(crypto::Nonce{}, associated_data(context, name, whole.first(kHeaderSize)), text,
             whole.subspan(kHeaderSize));
-  return context.storage.put(name, object);
+  return context.storage.put(name, object, use_of(kind));
 }
 
 std::optional<base::Bytes> get_metadata(const Context& context, std::string_view name,
@@ -95,6 +105,33 @@ std::optional<base::Bytes> get_metadata(const Context& context, std::string_view
   base::Bytes body(length);
   if (!Decompressor().decompress(text, body)) refuse("cannot be decompressed");
   return body;
+}
+
+void get_all_metadata(const Context& context, std::span<const std::string> names, MetadataKind kind,
+                      const std::function<void(FetchedMetadata&)>& each) {
+  const auto fetch = [&](FetchedMetadata& fetched) {
+    try {
+      fetched.body = get_metadata(context, fetched.name, kind);
+    } catch (const Error& error) {
+      if (!is_damage(error)) throw;
+      fetched.damage = error;
+    }
+  };
+  const auto threads = static_cast<std::size_t>(std::max(1, context.storage.requests_at_once()));
+  const std::size_t at_once = threads == 1 ? 1 : 4 * threads;
+  for (std::size_t done = 0; done < names.size(); done += at_once) {
+    std::vector<FetchedMetadata> batch;
+    for (const std::string& name : names.subspan(done, std::min(at_once, names.size() - done))) {
+      batch.push_back({name, std::nullopt, std::nullopt});
+    }
+    if (batch.size() == 1) {
+      fetch(batch.front());
+    } else {
+      base::share_out(batch.size(), static_cast<int>(std::min(threads, batch.size())), {},
+                      [&] { return [&](std::size_t n) { fetch(batch[n]); }; });
+    }
+    for (FetchedMetadata& fetched : batch) each(fetched);
+  }
 }
 
 }  // namespace holdfast::repository

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "repository/fields.h"
 #include "repository/pack_format.h"
@@ -42,21 +44,27 @@ TombstoneList list_tombstones(const Context& context) {
   std::vector<storage::ObjectInfo> objects;
   context.storage.list(kPrefix, [&](const storage::ObjectInfo& info) { objects.push_back(info); });
   TombstoneList list;
+  std::vector<std::string> names;
+  std::map<std::string, base::Time> put;
   for (const storage::ObjectInfo& object : objects) {
-    const auto id = parse_name<TombstoneId>(object.name, tombstone_name);
-    if (!id) {
+    if (!parse_name<TombstoneId>(object.name, tombstone_name)) {
       list.damaged.emplace_back(object.name, "is not the name of a tombstone");
       continue;
     }
+    names.push_back(object.name);
+    put[object.name] = object.modified;
+  }
+  get_all_metadata(context, names, MetadataKind::kTombstone, [&](FetchedMetadata& fetched) {
+    if (!fetched.body && !fetched.damage) return;  // removed since it was listed
     try {
-      const auto body = get_metadata(context, object.name, MetadataKind::kTombstone);
-      if (!body) continue;  // removed since it was listed
-      list.tombstones.push_back({*id, object.modified, decode_tombstone(*body)});
+      if (fetched.damage) throw *fetched.damage;
+      const auto id = parse_name<TombstoneId>(fetched.name, tombstone_name);
+      list.tombstones.push_back({*id, put[fetched.name], decode_tombstone(*fetched.body)});
     } catch (const base::Error& error) {
       if (!is_damage(error)) throw;
-      list.damaged.emplace_back(object.name, error.what());
+      list.damaged.emplace_back(fetched.name, error.what());
     }
-  }
+  });
   return list;
 }
 

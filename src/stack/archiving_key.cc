@@ -39,8 +39,8 @@ std::unique_ptr<Repository> open_with_kept_key(const fs::path& place,
                                                const base::Clock& clock, crypto::Random& random) {
   if (!is_private(place, S_IFREG)) return nullptr;
   try {
-    return Repository::open(open_storage(config), read_key_file(place.string()), clock, random,
-                            config.compression);
+    return Repository::open(open_storage(config, clock, random), read_key_file(place.string()),
+                            clock, random, config.compression);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kKey) throw;
     return nullptr;

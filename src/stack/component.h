@@ -22,6 +22,7 @@ struct BackupOptions {
   int workers = 2;
   std::uint64_t rate_bytes = 0;  // a second; 0: no limit
   bool accept_new_system = false;
+  bool hold_wal = false;  // PostgreSQL: the server archives elsewhere, and is to keep it meanwhile
   std::optional<double> audit_share;  // of what is taken for unchanged; the component's own else
 };
 
@@ -89,8 +90,9 @@ struct Finding {
   Verdict verdict = Verdict::kGood;
   std::string what;
   std::string detail;
-  std::string advice;     // empty if good
-  std::string component;  // empty: it is of none
+  std::string advice;        // empty if good
+  std::string component;     // empty: it is of none
+  std::string repository{};  // empty: it is of none
 };
 using Findings = std::function<void(Finding)>;
 

@@ -82,8 +82,10 @@ class Builder {
                          "a repository's url must be a directory or s3://bucket/prefix");
     }
     if (repository.is_directory()) {
-      refuse_s3_keys(value);
+      refuse_s3_keys(config_.file, value);
       repository.url = path(repository.url);
+    } else {
+      read_bucket(value, repository);
     }
     if (value.find("key_file") != nullptr) repository.key_file = path(text(value, "key_file"));
     repository.passphrase = secret(value, "passphrase");
@@ -93,16 +95,13 @@ class Builder {
     config_.repositories.push_back(std::move(repository));
   }
 
-  // Somebody who writes object_lock believes that it protects.
-  void refuse_s3_keys(const Value& repository) const {
-    for (const Entry& entry : repository.entries) {
-      for (const std::string_view key : {"endpoint", "region", "credentials", "storage_class",
-                                         "server_side_encryption", "object_lock"}) {
-        if (entry.key != key || entry.value.kind == Value::Kind::kNull) continue;
-        throw config_error(config_.file, entry.at,
-                           fmt::format("\"{}\" is for repositories on s3:// alone", key));
-      }
+  void read_bucket(const Value& value, RepositoryConfig& repository) const {
+    repository.s3 =
+        read_s3(config_.file, value, [&](const std::string& given) { return path(given); });
+    if (const Value* limits = root_.find("limits")) {
+      repository.s3.options.rate_bytes = base::parse_size(text(*limits, "rate")).value_or(0);
     }
+    while (repository.url.ends_with('/')) repository.url.pop_back();
   }
 
   void add_component(const Entry& entry) {
@@ -125,9 +124,8 @@ class Builder {
     if (const Value* what = value.find("backup")) job.backup = component_names(*what);
     if (value.find("kind") != nullptr) job.kind = text(value, "kind");
     if (value.find("keep") != nullptr) job.keep = base::parse_duration(text(value, "keep"));
-    if (const Value* repository = value.find("repository")) {
-      expect_known(*repository, "repository", names(config_.repositories));
-      job.repository = repository->text;
+    if (const Value* where_to = value.find("repository")) {
+      job.repositories = repository_names(*where_to);
     }
     if (const Value* plan = value.find("drill")) {
       std::vector<std::string_view> plans;
@@ -137,6 +135,23 @@ class Builder {
     config_.jobs.push_back(std::move(job));
   }
 
+  static std::vector<Value> items_of(const Value& value) {
+    return value.kind == Value::Kind::kList ? value.items : std::vector<Value>{value};
+  }
+
+  std::vector<std::string> repository_names(const Value& value) const {
+    std::vector<std::string> result;
+    for (const Value& item : items_of(value)) {
+      expect_known(item, "repository", names(config_.repositories));
+      if (std::find(result.begin(), result.end(), item.text) != result.end()) {
+        throw config_error(config_.file, item.at,
+                           fmt::format("the repository \"{}\" is named twice", item.text));
+      }
+      result.push_back(item.text);
+    }
+    return result;
+  }
+
   std::vector<std::string> component_names(const Value& value) const {
     const bool all = value.text == "all";
     std::vector<std::string> result;
@@ -144,9 +159,7 @@ class Builder {
       for (const auto& component : config_.components) result.push_back(component.name);
       return result;
     }
-    const std::vector<Value> items =
-        value.kind == Value::Kind::kList ? value.items : std::vector<Value>{value};
-    for (const Value& item : items) {
+    for (const Value& item : items_of(value)) {
       expect_known(item, "component", names(config_.components));
       result.push_back(item.text);
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "stack/s3_config.h"
 
 namespace holdfast::stack {
 
@@ -22,7 +23,8 @@ struct SecretSource {
 
 struct RepositoryConfig {
   std::string name;
-  std::string url;       // a directory (absolute), later s3://…
+  std::string url;       // a directory (absolute), or s3://bucket/prefix
+  S3Config s3;           // of a bucket
   std::string key_file;  // absolute; or empty, and there is a passphrase
   SecretSource passphrase;
   int compression = 3;
@@ -45,7 +47,7 @@ struct JobConfig {
   std::vector<std::string> backup;  // component names; empty for a verification or a drill
   std::string kind = "full";
   std::optional<base::Duration> keep;
-  std::string repository;  // empty: the default
+  std::vector<std::string> repositories;  // names; empty: the default
 };
 
 struct Limits {

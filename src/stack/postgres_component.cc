@@ -97,6 +97,7 @@ class PostgresComponent final : public Component {
                                   .audit_share = options.audit_share.value_or(config_.audit_share),
                                   .workers = options.workers,
                                   .rate_bytes = options.rate_bytes,
+                                  .hold_wal = options.hold_wal,
                                   .accept_new_system = options.accept_new_system},
                                  progress, stop);
   }

@@ -22,7 +22,7 @@ class Without final : public storage::Storage {
   Without(storage::Storage& inner, const std::vector<std::string>& hidden)
       : inner_(inner), hidden_(hidden.begin(), hidden.end()) {}
 
-  storage::PutResult put(std::string_view name, base::ByteView) override {
+  storage::PutResult put(std::string_view name, base::ByteView, storage::Use) override {
     throw Error(ErrorKind::kRefused, fmt::format("{} cannot be put: this is a view", name));
   }
   std::optional<base::Bytes> get(std::string_view name, std::uint64_t max_size_bytes) override {

@@ -7,7 +7,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "stack/key_sharing.h"
 #include "storage/directory.h"
+#include "storage/s3/s3.h"
 
 namespace holdfast::stack {
 namespace {
@@ -45,17 +47,23 @@ bool is_there(const RepositoryConfig& config) {
 
 Error no_repository(const RepositoryConfig& config) {
   return {ErrorKind::kNotFound, fmt::format("there is no repository in {}", config.url),
-          "see whether it is mounted, or create it with `holdfast init`"};
+          config.is_directory() ? "see whether it is mounted, or create it with `holdfast init`"
+                                : "see whether bucket and prefix are right, or create it with "
+                                  "`holdfast init`"};
 }
 
-// More than what an init that was interrupted leaves.
+// More than what an init that was interrupted leaves. The first object is enough: a bucket may hold
+// millions.
 bool holds_data(storage::Storage& storage) {
-  bool found = false;
-  for (const std::string_view prefix : {"packs/", "backups/", "wal/"}) {
-    storage.list(prefix, [&](const storage::ObjectInfo&) { found = true; });
-    if (found) return true;
+  struct Found {};
+  try {
+    for (const std::string_view prefix : {"packs/", "backups/", "wal/"}) {
+      storage.list(prefix, [](const storage::ObjectInfo&) { throw Found(); });
+    }
+    return false;
+  } catch (const Found&) {
+    return true;
   }
-  return false;
 }
 
 Error missing_format(const RepositoryConfig& config) {
@@ -134,12 +142,18 @@ bool create_key_file(const std::string& path, crypto::Random& random) {
   return base::create_file_durably(path, base::as_bytes(text.view()), 0600);
 }
 
-std::unique_ptr<storage::Storage> open_storage(const RepositoryConfig& config) {
+std::unique_ptr<storage::Storage> open_storage(const RepositoryConfig& config,
+                                               const base::Clock& clock, crypto::Random& random) {
   if (config.is_directory()) return storage::open_directory(config.url);
-  throw Error(
-      ErrorKind::kConfig,
-      fmt::format("{}: repositories on s3:// are not supported by this version yet", config.where),
-      "choose another repository with -r NAME");
+  storage::s3::Options options = config.s3.options;
+  if (!options.ca_file.empty() && !is_file(options.ca_file)) {
+    throw Error(ErrorKind::kConfig,
+                fmt::format("{}: there is no ca_file {}", config.where, options.ca_file));
+  }
+  if (options.region.empty()) options.region = storage::s3::usual_region(config.s3.credentials);
+  return storage::s3::open(std::move(options),
+                           storage::s3::find_credentials(config.s3.credentials, clock), clock,
+                           random);
 }
 
 std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& config,
@@ -150,7 +164,7 @@ std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& 
                               // Whether there is a repository comes first: where it is not mounted,
                               // or init has not run, the key is not what the user must look at.
                               if (!is_there(config)) throw no_repository(config);
-                              auto storage = open_storage(config);
+                              auto storage = open_storage(config, clock, random);
                               if (!repository::exists(*storage)) {
                                 if (holds_data(*storage)) throw missing_format(config);
                                 throw no_repository(config);
@@ -172,20 +186,31 @@ bool opens(const repository::Repository& repository, const repository::Credentia
 }
 
 CreatedRepository create_repository(const RepositoryConfig& config, const base::Clock& clock,
-                                    crypto::Random& random) {
+                                    crypto::Random& random, const KeyChoice& keys) {
   CreatedRepository result{.name = config.name};
-  auto storage =
-      config.is_directory() ? storage::create_directory(config.url) : open_storage(config);
+  auto storage = config.is_directory() ? storage::create_directory(config.url)
+                                       : open_storage(config, clock, random);
   if (repository::exists(*storage)) {
     repository::Repository::open(std::move(storage), read_credential(config), clock, random,
                                  config.compression);
     return result;
   }
-  if (!config.key_file.empty()) {
+  if (!config.key_file.empty() && !is_file(config.key_file)) {
+    if (is_key_file_of_another(keys.others, config, clock, random)) throw missing_key_file(config);
     result.key_file_created = create_key_file(config.key_file, random);
   }
-  repository::create(*storage, read_credential(config), "created by init", clock, random);
+  const repository::Credential credential = read_credential(config);
+  KeySharing sharing;
+  if (!keys.own_keys) sharing = find_shared_keys(keys.others, config, credential, clock, random);
+  constexpr std::string_view kLabel = "created by init";
+  if (sharing.keyring) {
+    repository::create_with_keys(*storage, *sharing.keyring, credential, kLabel, clock, random);
+  } else {
+    repository::create(*storage, credential, kLabel, clock, random);
+  }
   result.created = true;
+  result.shares_keys_with = std::move(sharing.with);
+  result.notes = std::move(sharing.notes);
   return result;
 }
 

@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "repository/repository.h"
 #include "stack/config.h"
@@ -25,8 +27,9 @@ std::optional<KeyFileAccess> key_file_access(const std::string& path);  // nullo
 // Makes a key file (0600) with a new secret; false, touching nothing, where the file exists.
 bool create_key_file(const std::string& path, crypto::Random& random);
 
-// kConfig where this version does not know the kind of storage.
-std::unique_ptr<storage::Storage> open_storage(const RepositoryConfig& config);
+// Makes no request to a bucket yet. The clock and the randomness outlive it.
+std::unique_ptr<storage::Storage> open_storage(const RepositoryConfig& config,
+                                               const base::Clock& clock, crypto::Random& random);
 std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& config,
                                                         const base::Clock& clock,
                                                         crypto::Random& random);
@@ -34,15 +37,23 @@ std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& 
 // Whether a credential opens the repository, whichever one it has been opened with.
 bool opens(const repository::Repository& repository, const repository::Credential& credential);
 
+// Whose keys a new repository has: those of the first of `others` that its credential opens; its
+// own where there is none, or where that is wished.
+struct KeyChoice {
+  std::span<const RepositoryConfig> others{};
+  bool own_keys = false;
+};
 struct CreatedRepository {
   std::string name;
-  bool created = false;           // false: it existed
-  bool key_file_created = false;  // its path is the configuration's
+  bool created = false;            // false: it existed
+  bool key_file_created = false;   // its path is the configuration's
+  std::string shares_keys_with{};  // another repository of the configuration; empty: none
+  std::vector<std::string> notes{};
 };
 // Makes the key file (0600) where it is missing, and the repository where it does not exist.
 // Changes nothing that exists. A repository that is there must open: otherwise the key is the wrong
 // one (kKey).
 CreatedRepository create_repository(const RepositoryConfig& config, const base::Clock& clock,
-                                    crypto::Random& random);
+                                    crypto::Random& random, const KeyChoice& keys = {});
 
 }  // namespace holdfast::stack

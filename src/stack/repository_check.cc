@@ -17,7 +17,10 @@ using base::Error;
 class Check {
  public:
   Check(const RepositoryConfig& config, const Findings& report)
-      : config_(config), report_(report) {}
+      : config_(config), report_([this, &report](Finding finding) {
+          finding.repository = config_.name;
+          report(std::move(finding));
+        }) {}
 
   RepositoryCheck run(const base::Clock& clock, crypto::Random& random) {
     attempt("key", [&] { check_key(); });
@@ -139,7 +142,7 @@ class Check {
   }
 
   const RepositoryConfig& config_;
-  const Findings& report_;
+  const Findings report_;
   RepositoryCheck result_;
   std::optional<storage::SpaceInfo> space_;
   std::uint64_t newest_stored_ = 0;

@@ -33,7 +33,17 @@ constexpr Schema kVerify{.type = ValueType::kChoice, .choices = kVerifyWords};
 
 // repositories
 constexpr Key kEncryptionKeys[] = {{"kms_key", &kText, "the KMS key's id or alias", kRequired}};
-constexpr Schema kEncryption{.type = ValueType::kMap, .keys = kEncryptionKeys};
+constexpr Texts kEncryptionWords[] = {"AES256"};
+constexpr Schema kEncryption{
+    .type = ValueType::kChoiceOrMap, .keys = kEncryptionKeys, .choices = kEncryptionWords};
+constexpr Key kCredentialKeys[] = {
+    {"file", &kPath, "a file like ~/.aws/credentials"},
+    {"profile", &kText, "the profile in it"},
+};
+constexpr Schema kCredentials{.type = ValueType::kMap, .keys = kCredentialKeys};
+constexpr Schema kTags{.type = ValueType::kTexts};
+constexpr Texts kVersionWords[] = {"first"};
+constexpr Schema kVersions{.type = ValueType::kChoice, .choices = kVersionWords};
 constexpr Key kRepositoryKeys[] = {
     {"url", &kText, "a directory, or s3://bucket/prefix", kRequired},
     {"key_file", &kPath, "the key file that opens it", kOneOf},
@@ -41,10 +51,15 @@ constexpr Key kRepositoryKeys[] = {
     {"compression", &kCompression, "zstd level, 3 by default; 0 for none"},
     {"endpoint", &kText, "s3: the server"},
     {"region", &kText, "s3: the region"},
-    {"credentials", &kSecret, "s3: by default the usual AWS chain"},
+    {"credentials", &kCredentials, "s3: by default the usual AWS chain"},
+    {"path_style", &kBoolean, "s3: the bucket in the path; so by default with an endpoint"},
+    {"ca_file", &kPath, "s3: certificates to trust instead of the system's"},
+    {"proxy", &kText, "s3: a proxy's URL; by default as the environment says"},
     {"storage_class", &kText, "s3: for packs; the small metadata stays STANDARD"},
     {"server_side_encryption", &kEncryption, "s3: encryption by the server on top"},
     {"object_lock", &kDuration, "s3: WORM retention on every object"},
+    {"tags", &kTags, "s3: of every object"},
+    {"versions", &kVersions, "s3: reads what was put first, whatever came over it"},
 };
 constexpr Schema kRepository{.type = ValueType::kMap, .keys = kRepositoryKeys};
 constexpr Schema kRepositories{.type = ValueType::kNamed, .item = &kRepository};
@@ -95,7 +110,7 @@ constexpr Key kJobKeys[] = {
     {"drill", &kText, "the plan to rehearse", kOneOf},
     {"kind", &kKind, "full or incremental"},
     {"keep", &kDuration, "how long its backups are kept"},
-    {"repository", &kText, "where to, by default the first repository"},
+    {"repository", &kTextList, "where to, one or several; by default the first repository"},
 };
 constexpr Schema kJob{.type = ValueType::kMap, .keys = kJobKeys};
 constexpr Schema kJobs{.type = ValueType::kNamed, .item = &kJob};
@@ -200,6 +215,10 @@ std::string describe(const Schema& schema) {
       return "five fields";
     case ValueType::kSecret:
       return "{file: PATH} or {env: NAME}";
+    case ValueType::kChoiceOrMap:
+      return fmt::format("{}, or as follows", fmt::join(schema.choices, " or "));
+    case ValueType::kTexts:
+      return "{NAME: text}";
     case ValueType::kList:
       return "list";
     case ValueType::kMap:
@@ -215,6 +234,7 @@ void append_keys(std::string& out, std::span<const Key> keys, std::size_t indent
 void append_nested(std::string& out, const Schema& schema, std::size_t indent) {
   switch (schema.type) {
     case ValueType::kMap:
+    case ValueType::kChoiceOrMap:
       append_keys(out, schema.keys, indent);
       break;
     case ValueType::kList:

@@ -16,20 +16,22 @@ enum class ValueType {
   kText,
   kTextList,  // a text, or a list of them
   kPath,
-  kInteger,    // from `least` to `most`
-  kBoolean,    // true or false
-  kChoice,     // one of `choices`
-  kChoices,    // a list of them
-  kDuration,   // 15m
-  kSize,       // 200MiB
-  kShare,      // 2%
-  kWorkers,    // "auto" or a number
-  kSchedule,   // five fields, as in a crontab
-  kSecret,     // {file: PATH} or {env: NAME}
-  kMap,        // of `keys`
-  kList,       // of `item`
-  kNamed,      // names of the user's own, each with an `item`
-  kByTypeKey,  // a map whose key "type" says which of `keys` (each a kMap) it is
+  kInteger,      // from `least` to `most`
+  kBoolean,      // true or false
+  kChoice,       // one of `choices`
+  kChoices,      // a list of them
+  kDuration,     // 15m
+  kSize,         // 200MiB
+  kShare,        // 2%
+  kWorkers,      // "auto" or a number
+  kSchedule,     // five fields, as in a crontab
+  kSecret,       // {file: PATH} or {env: NAME}
+  kMap,          // of `keys`
+  kChoiceOrMap,  // one of `choices`, or a map of `keys`
+  kTexts,        // names and texts of the user's own
+  kList,         // of `item`
+  kNamed,        // names of the user's own, each with an `item`
+  kByTypeKey,    // a map whose key "type" says which of `keys` (each a kMap) it is
 };
 
 struct Key;

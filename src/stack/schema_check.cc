@@ -58,6 +58,12 @@ class Checker {
         return check_secret(value, path);
       case ValueType::kMap:
         return check_map(value, schema.keys, path);
+      case ValueType::kChoiceOrMap:
+        if (value.kind == Value::Kind::kMap) return check_map(value, schema.keys, path);
+        want(value.kind == Value::Kind::kText, value, path, "a word or a map");
+        return check_choice(value, schema, path);
+      case ValueType::kTexts:
+        return check_named_texts(value, path);
       case ValueType::kList:
         return check_list(value, schema, path);
       case ValueType::kNamed:
@@ -132,6 +138,13 @@ class Checker {
     want(value.kind == Value::Kind::kList, value, path, "text, or a list of texts");
     for (const Value& item : value.items) {
       want(item.kind == Value::Kind::kText && !item.text.empty(), item, path, "a list of texts");
+    }
+  }
+
+  void check_named_texts(const Value& value, const std::string& path) const {
+    want(value.kind == Value::Kind::kMap, value, path, "a map of names and texts");
+    for (const Entry& entry : value.entries) {
+      want(entry.value.kind == Value::Kind::kText, entry.value, path + "." + entry.key, "text");
     }
   }
 

@@ -119,9 +119,10 @@ bool names(const repository::VerifyReport& report, const std::string& object) {
 }  // namespace
 
 std::vector<repository::Damage> damage_at_opening(const RepositoryConfig& config,
-                                                  const Error& error) {
+                                                  const Error& error, const base::Clock& clock,
+                                                  crypto::Random& random) {
   std::vector<std::string> slots;
-  const auto storage = open_storage(config);
+  const auto storage = open_storage(config, clock, random);
   const auto readable = repository::list_key_slots(*storage, &slots);
   std::vector<repository::Damage> damaged;
   for (const std::string& slot : slots) damaged.push_back({slot, "", "this key slot is damaged"});

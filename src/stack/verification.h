@@ -34,6 +34,7 @@ Verification verify_backups(const repository::Repository& repository,
 // What a repository that does not even open (kDamaged) has to show: its damaged key slots, or
 // `format`.
 std::vector<repository::Damage> damage_at_opening(const RepositoryConfig& config,
-                                                  const base::Error& error);
+                                                  const base::Error& error,
+                                                  const base::Clock& clock, crypto::Random& random);
 
 }  // namespace holdfast::stack

@@ -24,7 +24,7 @@ class DirectoryStorage final : public Storage {
     remove_stale_files(tree_);
   }
 
-  PutResult put(std::string_view name, base::ByteView content) override {
+  PutResult put(std::string_view name, base::ByteView content, Use /*use*/) override {
     check_name(name);
     const Place place = tree_.make(name);
     const fs::path path = tree_.path_of(name);

@@ -20,7 +20,7 @@ struct Object {
 
 class MemoryStorage final : public Storage {
  public:
-  PutResult put(std::string_view name, base::ByteView content) override {
+  PutResult put(std::string_view name, base::ByteView content, Use /*use*/) override {
     check_name(name);
     auto object = std::make_shared<const Object>(Object{
         .content = base::Bytes(content.begin(), content.end()),

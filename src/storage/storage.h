@@ -1,5 +1,5 @@
-// Where objects live: a directory now, S3 and others later. Knows names and bytes, nothing of what
-// they mean.
+// Where objects live: a directory, or a bucket of an object store (storage/s3). Knows names and
+// bytes, nothing of what they mean.
 //
 // The contract that every driver and decorator keeps (tests/storage/contract.h is its test):
 // - An object is created whole or not at all, and never changes. When put() returns, it is durable:
@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,10 +29,20 @@ namespace holdfast::storage {
 struct ObjectInfo {
   std::string name;
   std::uint64_t size_bytes = 0;
-  base::Time modified;  // the store's clock
+  base::Time modified;          // the store's clock
+  std::string storage_class{};  // as the store calls it; empty: its usual one, or it has none
 };
 
 enum class PutResult { kCreated, kExists };
+
+// What an object is for. Stores with several classes of storage, or with retention, go by it.
+enum class Use {
+  kMetadata,   // read by every run
+  kBulk,       // much, and read by restores alone; of a random name, which nobody else puts
+  kTransient,  // removed soon by whoever put it
+};
+
+class ObjectStore;
 
 class Storage {
  public:
@@ -39,7 +50,8 @@ class Storage {
 
   // Creates `name` with `content`; kExists, touching nothing, if the name is taken. Fastest where
   // the content begins at a multiple of 4096 (an AlignedBuffer).
-  virtual PutResult put(std::string_view name, base::ByteView content) = 0;
+  virtual PutResult put(std::string_view name, base::ByteView content,
+                        Use use = Use::kMetadata) = 0;
 
   // The whole object; nullopt if it does not exist; kDamaged if it is larger than `max_size_bytes`.
   virtual std::optional<base::Bytes> get(std::string_view name, std::uint64_t max_size_bytes) = 0;
@@ -56,10 +68,19 @@ class Storage {
   virtual void list(std::string_view prefix,
                     const std::function<void(const ObjectInfo&)>& each) = 0;
 
-  // False if it did not exist. Durable on return.
+  // False if it did not exist. Durable on return. Of several at once, one and only one says true,
+  // but for object stores, where more may.
   virtual bool remove(std::string_view name) = 0;
+  // Many at once, where that is faster; those that do not exist are no error. Durable on return;
+  // after an exception some are removed.
+  virtual void remove_all(std::span<const std::string> names);
 
-  // For messages: "/backup/holdfast".
+  // So many requests under way at once are worth having: 1 where waiting costs nothing.
+  virtual int requests_at_once() const { return 1; }
+  // What only object stores can do; null for others.
+  virtual ObjectStore* object_store() { return nullptr; }
+
+  // For messages: "/backup/holdfast", "s3://bucket/prefix".
   virtual std::string describe() const = 0;
 };
 

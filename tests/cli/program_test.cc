@@ -241,6 +241,71 @@ TEST(Backup, RunsAsAJobWithItsComponentsAndRepository) {
   EXPECT_EQ(outcome.json()["failed"][0]["component"], "logs");
 }
 
+// Two repositories, of which the first is not mounted.
+void write_near_and_far(const Stack& stack) {
+  std::ofstream(stack.file("holdfast.yaml"))
+      << "repositories:\n"
+         "  near: {url: near, key_file: k}\n"
+         "  far: {url: far, key_file: k}\n"
+         "components: {cache: {type: redis, url: x}}\n"
+         "jobs: {nightly: {at: \"0 2 * * *\", backup: all, repository: [near, far]}}\n";
+  stack.run({"init"});
+  std::filesystem::rename(stack.file("near"), stack.file("away"));
+}
+
+TEST(SeveralRepositories, ABackupGoesToEachOfItsJobs) {
+  const Stack stack;
+  write_near_and_far(stack);
+  const Outcome outcome = stack.run({"backup", "--job", "nightly", "--json"});
+  EXPECT_EQ(outcome.status, 1);
+  const json failed = outcome.json()["failed"];
+  ASSERT_EQ(failed.size(), 2U);
+  EXPECT_EQ(failed[0]["repository"], "near");
+  EXPECT_EQ(failed[0]["component"], "cache");
+  EXPECT_EQ(failed[0]["error"]["code"], "not_found");
+  EXPECT_EQ(failed[1]["repository"], "far");
+  EXPECT_THAT(failed[1]["error"]["message"].get<std::string>(), HasSubstr("not supported"));
+  // -r goes before the job's.
+  EXPECT_EQ(stack.run({"backup", "--job", "nightly", "-r", "near"}).status, 4);
+}
+
+TEST(SeveralRepositories, AreCheckedEach) {
+  const Stack stack;
+  write_near_and_far(stack);
+  const Outcome outcome = stack.run({"check", "--json"});
+  EXPECT_EQ(outcome.status, 1);
+  std::map<std::string, std::string> verdicts;
+  const json findings = outcome.json()["findings"];
+  for (const json& finding : findings) {
+    if (finding["what"] == "repository") verdicts[finding["repository"]] = finding["verdict"];
+    if (finding["what"] == "type") {
+      EXPECT_EQ(finding["repository"], nullptr);
+    }
+  }
+  EXPECT_EQ(verdicts["near"], "bad");
+  EXPECT_EQ(verdicts["far"], "good");
+  EXPECT_THAT(stack.run({"check"}).out,
+              AllOf(HasSubstr("BAD   near: repository: "), HasSubstr("good  far: repository: ")));
+  EXPECT_THAT(stack.run({"check", "-r", "far"}).out, Not(HasSubstr("near")));
+}
+
+TEST(SeveralRepositories, ArePrunedEach) {
+  const Stack stack;
+  write_near_and_far(stack);
+  const Outcome outcome = stack.run({"prune", "--json"});
+  EXPECT_EQ(outcome.status, 1);
+  const json document = outcome.json();
+  ASSERT_EQ(document["failed"].size(), 1U);
+  EXPECT_EQ(document["failed"][0]["repository"], "near");
+  ASSERT_EQ(document["repositories"].size(), 1U);
+  EXPECT_EQ(document["repositories"][0]["repository"], "far");
+  EXPECT_EQ(document["repositories"][0]["removed"]["packs"], 0);
+  const Outcome one = stack.run({"prune", "-r", "far", "--json"});
+  EXPECT_EQ(one.status, 0);
+  EXPECT_EQ(one.json()["removed"]["packs"], 0);
+  EXPECT_EQ(stack.run({"prune", "-r", "near"}).status, 4);
+}
+
 TEST(Verify, NamesAFormatThatIsDamaged) {
   const Stack stack;
   stack.run({"init"});

@@ -2,6 +2,8 @@
 # A mistake in the configuration is exit 2 and names file, line, column and the nearest key.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+only_directories "what is said of the configuration does not depend on the storage"
+
 wrong() { # wrong LINE:COLUMN TEXT: the configuration on stdin is refused, and this is said
   cat >"$config"
   expect 2 holdfast list

@@ -3,60 +3,43 @@
 # (Every kind of damage to every kind of object: the tests of repository/.)
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-flip() { # flip FILE: one bit in its middle
-  python3 - "$1" <<'END'
-import os, sys
-size = os.path.getsize(sys.argv[1])
-with open(sys.argv[1], "r+b") as file:
-    file.seek(size // 2)
-    byte = file.read(1)[0]
-    file.seek(size // 2)
-    file.write(bytes([byte ^ 1]))
-END
-}
-
 found() { # found OBJECT: verify says that it is damaged
   expect 5 holdfast --json verify --all
   same "$1 is named" true "$(result "'$1' in [x['object'] for x in d['damaged']]")"
 }
 
-damage() { # damage COMMAND OBJECT: found, and gone once the object is back
-  cp -p "$repo/$2" "$work/saved"
-  chmod u+w "$repo/$2"
-  "$1" "$repo/$2"
+damage() { # damage HOW OBJECT: found, and gone once the object is back
+  save_object "$2" "$work/saved"
+  if [[ $1 == rm ]]; then remove_object "$2"; else damage_object "$2" "$1"; fi
   found "$2"
-  rm -f "${repo:?}/$2"
-  cp -p "$work/saved" "$repo/$2"
+  put_back "$2" "$work/saved"
 }
-
-cut() { truncate -s -1 "$1"; }
 
 new_stack
 fill orders 20
 rows=$(fingerprint)
 backup
 first=$backup
-packs_before=$(cd "$repo" && find packs -type f | sort)
+packs_before=$(objects packs/)
 archive_now
 fill trades 20
 backup
 expect 0 holdfast verify --all
 
-cd "$repo"
 record=backups/database/$backup
-new_pack=$(comm -13 <(echo "$packs_before") <(find packs -type f | sort) |
-  xargs ls -S | head -n 1)
-cd "$work"
-for command in rm flip cut; do
-  damage "$command" "$new_pack"
+new_pack=$(comm -13 <(echo "$packs_before") <(objects packs/) | while read -r pack; do
+  echo "$(in_repository bytes "$pack") $pack"
+done | sort -n | tail -n 1 | cut -d ' ' -f 2)
+for how in rm flip cut; do
+  damage "$how" "$new_pack"
 done
 damage flip "$record"
-damage flip "$(cd "$repo" && find index -type f | head -n 1)"
+damage flip "$(objects index/ | head -n 1)"
 damage cut format
 expect 0 holdfast verify --all
 
 # With a pack of the second gone, the first is what it was.
-rm -f "$repo/$new_pack"
+remove_object "$new_pack"
 expect 5 holdfast --json verify "$backup"
 expect 0 holdfast verify "$first"
 expect 5 holdfast verify "$backup" --quick

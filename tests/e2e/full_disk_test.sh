@@ -2,6 +2,7 @@
 # A repository on a full disk: a clear failure, nothing half there, and all is well once there is room.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+only_directories "an object store has no disk to fill"
 ((EUID == 0)) || skip "mounting a small file system needs root"
 mkdir "$work/small"
 mount -t tmpfs -o size=48m tmpfs "$work/small" 2>/dev/null || skip "no tmpfs can be mounted here"

@@ -162,5 +162,6 @@ for checksums in on off; do
   sql "select pg_reload_conf()" >/dev/null
   check_incremental "lsn-$checksums" "page LSNs"
   stop_server "$data"
-  rm -rf "$data" "$repo" "$work/holdfast.key" "$work/fast" "$work/slow" "$work"/*.log
+  in_repository empty
+  rm -rf "$data" "$work/holdfast.key" "$work/fast" "$work/slow" "$work"/*.log
 done

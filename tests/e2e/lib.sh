@@ -1,6 +1,9 @@
 # Sourced by every end-to-end test: the words that they are written in. A test has a directory of its own
 # ($work) with its servers and repository, all stopped and removed at the end; one that fails leaves the
 # directory and says where it is.
+#
+# HOLDFAST_TEST_STORAGE=s3 puts the repositories into a bucket of an object store that the test starts;
+# what a test does to them from outside it says in words that are right for both.
 set -euo pipefail
 # shellcheck source=../../scripts/throwaway.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/throwaway.sh"
@@ -30,6 +33,7 @@ end() {
     # shellcheck disable=SC2046
     kill -9 $(jobs -p) 2>/dev/null
     stop_servers
+    save_store
     for file in out err; do
       [[ -s $work/$file ]] && echo "--- the last std$file:" >&2 && tail -n 20 "$work/$file" >&2
     done
@@ -37,12 +41,21 @@ end() {
   fi
   exit "$status"
 }
+# What was in the bucket, for who looks into it; the store keeps nothing.
+save_store() {
+  [[ -e $work/store ]] || return 0
+  "$project/scripts/object_store" up "$work/store" 2>/dev/null
+  timeout 60 python3 -B "$project/tests/s3/objects.py" "s3://$bucket" save "$work/bucket"
+  stop_store
+}
 trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 make_work "$test_name"
-repo=$work/repo
+storage=${HOLDFAST_TEST_STORAGE:-directory}
+case $storage in directory | s3) ;; *) fail "there is no test storage called $storage" ;; esac
+repo=$work/repo # where the repository is a directory
 config=$work/holdfast.yaml
 data=$work/data # of the main cluster
 
@@ -86,13 +99,38 @@ archive_command = '$program -c $config wal push %p'
 END
 }
 
+# location [NAME]: of a repository.
+location() {
+  case $storage:${1-main} in
+    directory:main) echo "$repo" ;;
+    directory:*) echo "$work/$1" ;;
+    s3:*) echo "s3://$bucket/${1-main}" ;;
+  esac
+}
+
+# repository_keys [NAME [KEY_FILE]]: what stands under its name in the configuration.
+repository_keys() {
+  local name=${1-main}
+  printf '{url: "%s", key_file: %s' "$(location "$name")" "${2:-$work/holdfast.key}"
+  [[ $storage == directory ]] ||
+    printf ', endpoint: "%s", region: %s, credentials: {file: %s}' "$S3_ENDPOINT" "$S3_REGION" "$work/credentials"
+  printf '}\n'
+}
+
+need_store() {
+  [[ $storage == s3 && ! -e $work/store ]] || return 0
+  local status=0
+  start_store rgw || status=$?
+  ((status != 77)) || skip "no object store here (the reason stands above)"
+  ((status == 0)) || fail "the object store did not start"
+}
+
 write_config() {
+  need_store
   cat >"$config" <<END
 stack: test
 repositories:
-  main:
-    url: $repo
-    key_file: $work/holdfast.key
+  main: $(repository_keys)
 components:
   database:
     type: postgresql
@@ -121,8 +159,8 @@ archive_now() {
   wait_for "$segment in the archive" is_archived "$segment"
 }
 
-# The archived segments of all timelines, oldest first.
-archived_segments() { find "$repo/wal" -type f -name '0000*' ! -name '*.*' | sort; }
+# The objects of the archived segments of all timelines, oldest first.
+archived_segments() { objects wal/ | grep -E '/0000[^/.]*$' || true; }
 
 fill() { # fill TABLE MEGABYTES: rows that do not compress
   sql "create table $1 as select g as id, sha512(('$1' || g)::bytea) || sha512(g::text::bytea) as data
@@ -142,16 +180,43 @@ start_backup() {
   backup_pid=$!
 }
 
-count_packs() { { find "$repo/packs" -type f 2>/dev/null || true; } | wc -l; }
-
 # begin_backup: start_backup, and stops it (SIGSTOP) once it has stored something. The cluster needs some
 # 60 MB that are not in the repository and do not compress, so that this is in the middle.
 begin_backup() {
   local before
   before=$(count_packs)
   start_backup
-  until (($(count_packs) > before)); do
-    kill -0 "$backup_pid" 2>/dev/null || fail "the backup ended early: $(cat "$work/background.err")"
-  done
-  kill -STOP "$backup_pid"
+  in_repository stop-at packs/ $((before + 1)) "$backup_pid" ||
+    fail "the backup ended early: $(cat "$work/background.err")"
 }
+
+# ---- The repository from outside -----------------------------------------------------------------
+
+# in_repository COMMAND ARGUMENT...: of tests/s3/objects.py, in $repository, main if that is not set.
+in_repository() { bucket_tool "$(location "${repository:-main}")" "$@"; }
+
+objects() { in_repository ls "$@"; }           # objects [PREFIX]: the names, sorted
+save_object() { in_repository get "$1" "$2"; } # save_object NAME FILE
+put_back() { in_repository put "$1" "$2"; }    # put_back NAME FILE: over what is there
+remove_object() { in_repository rm "$@"; }     # remove_object NAME...
+damage_object() { in_repository damage "$@"; } # damage_object NAME flip|cut|spoil
+count_packs() { objects packs/ | wc -l; }
+
+# So that no command reaches it, and as it was.
+repository_goes_away() {
+  if [[ $storage == s3 ]]; then
+    "$project/scripts/object_store" down "$work/store"
+  else
+    mv "$repo" "$repo.away"
+  fi
+}
+repository_comes_back() {
+  if [[ $storage == s3 ]]; then
+    "$project/scripts/object_store" up "$work/store"
+  else
+    mv "$repo.away" "$repo"
+  fi
+}
+
+# only_directories WHY: the test, or the rest of it, is not for object stores.
+only_directories() { [[ $storage == directory ]] || skip "only for directories: $*"; }

@@ -12,4 +12,4 @@ expect 0 holdfast list
 kill -CONT "$backup_pid"
 wait "$backup_pid" || fail "the first backup failed: $(cat "$work/background.err")"
 backup
-same "locks that are left" 0 "$(find "$repo/locks" -type f 2>/dev/null | wc -l)"
+same "locks that are left" 0 "$(objects locks/ | wc -l)"

@@ -10,17 +10,15 @@ jobs:
   long: {at: "0 2 * * *", backup: [database], kind: full, keep: 1y}
 wal: {keep: 1s}
 END
-sed -i "/^components:/i\\  other: {url: $work/other, key_file: $work/other.key}" "$config"
+sed -i "/^components:/i\\  other: $(repository_keys other "$work/other.key")" "$config"
 expect 0 holdfast -r other init
 
-size_of() { find "$1/packs" -type f -printf '%s\n' | awk '{sum += $1} END {print sum + 0}'; }
-is_old() { [[ ! $(find "$repo" -type f -newermt "$(date -d '2 seconds ago' '+%F %T')") ]]; }
-everything_in() { find "$1" -type f -printf '%P %s %T@\n' | sort; }
+is_old() { (($(in_repository newest) < $(date +%s) - 2)); }
 
 # at_most_15_percent_more: than a repository that only ever held the newest state.
 at_most_15_percent_more() {
   local size least
-  size=$(size_of "$repo") least=$(size_of "$work/other")
+  size=$(in_repository bytes packs/) least=$(repository=other in_repository bytes packs/)
   ((size * 100 <= least * 115)) || fail "$size bytes in packs, where $least would do"
 }
 
@@ -44,9 +42,9 @@ rows=$(sql "select count(*), sum(id) from trades")
 wait_for "all of it to be older than the keep of 1s" is_old
 
 # A plan says it all, and writes nothing.
-listing=$(everything_in "$repo")
+listing=$(objects --long)
 expect 0 holdfast --json prune --dry-run --grace 0s
-same "a dry run writes nothing" "$listing" "$(everything_in "$repo")"
+same "a dry run writes nothing" "$listing" "$(objects --long)"
 same "what goes" "$first $second" "$(result '" ".join(b["id"] for b in d["backups"] if not b["keep"])')"
 segments=$(result 'd["removed"]["wal"]')
 ((segments > 0)) || fail "no WAL would go"

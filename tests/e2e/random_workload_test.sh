@@ -16,12 +16,12 @@ jobs:
 END
 judge=$work/judge # where the servers' user can read it
 mkdir "$judge"
-install -m 644 "$project"/tests/e2e/{random_workload,workload_actions,workload_cluster,page_compare}.py "$judge"
+install -m 644 "$project"/tests/{e2e/{random_workload,workload_actions,workload_cluster,page_compare},s3/objects}.py "$judge"
 prune=()
 if "$program" help | grep -q '^  prune '; then prune=(--prune); fi
 
 unset PGPORT
 as_server python3 -B "$judge/random_workload.py" --work "$work" --data "$data" --program "$program" \
-  --config "$config" --repository "$repo" --bin "$(pg_bin "$version")" --version "$version" \
+  --config "$config" --repository "$(location)" --bin "$(pg_bin "$version")" --version "$version" \
   --seed "${SEED:-1}" --steps "${STEPS:-12}" "${prune[@]}" ||
   fail "the random workload"

@@ -23,17 +23,14 @@ never_promoted() { # never_promoted DIR: started, it stops and says so
 
 mapfile -t segments < <(archived_segments)
 victim=${segments[-2]}
-cp -p "$victim" "$work/saved"
-chmod u+w "$victim"
-size=$(stat -c %s "$victim")
-printf 'XXXX' | dd of="$victim" bs=1 seek=$((size - 100)) conv=notrunc status=none
+save_object "$victim" "$work/saved"
+damage_object "$victim" spoil
 never_promoted "$work/damaged"
-rm -f "$victim"
-cp -p "$work/saved" "$victim"
+put_back "$victim" "$work/saved"
 
-mv "$repo" "$repo.away"
+repository_goes_away
 never_promoted "$work/unreadable"
-mv "$repo.away" "$repo"
+repository_comes_back
 
 start_restored "$work/good" 5441
 same "the rows" 4 "$(PGPORT=5441 sql "select count(*) from steps")"

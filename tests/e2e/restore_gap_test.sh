@@ -15,14 +15,15 @@ archive_now
 
 mapfile -t segments < <(archived_segments)
 missing=${segments[-3]}
-mv -f "$missing" "$work/"
+save_object "$missing" "$work/saved"
+remove_object "$missing"
 expect 5 holdfast --json restore database --to "$work/back" --at "$moment"
 says "${missing##*/}"
 [[ ! -e $work/back ]] || fail "something was written"
 expect 0 holdfast verify "$backup" # which does not need it
 expect 0 holdfast restore database --to "$work/back" --backup "$backup"
 
-mv -f "$work/${missing##*/}" "$missing"
+put_back "$missing" "$work/saved"
 expect 0 holdfast restore database --to "$work/whole" --at "$moment"
 start_restored "$work/whole" 5440
 same "the rows" 4 "$(PGPORT=5440 sql "select count(*) from steps")"

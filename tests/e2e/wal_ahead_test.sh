@@ -92,8 +92,7 @@ expect 0 holdfast wal push "$work/again/$segment"
 # A damaged object stops the recovery there: not before, and not with less.
 mapfile -t objects < <(archived_segments)
 victim=${objects[-12]}
-chmod u+w "$victim"
-printf 'XXXX' | dd of="$victim" bs=1 seek=$(($(stat -c %s "$victim") - 100)) conv=notrunc status=none
+damage_object "$victim" spoil
 pg pg_ctl -D "$work/damaged" -l "$work/damaged.log" -o "-p 5442 -c archive_mode=off" -w -t 60 start \
   >/dev/null 2>&1 || true
 wait_for "the server to stop" bash -c "! kill -0 \$(head -n 1 '$work/damaged/postmaster.pid')"

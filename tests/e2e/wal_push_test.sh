@@ -41,6 +41,6 @@ for round in 1 2 3; do
 done
 expect 0 holdfast wal list
 victim=$(archived_segments | tail -n 2 | head -n 1)
-rm -f "$victim"
+remove_object "$victim"
 expect 3 holdfast --json wal list
 result 'd' | grep -q "${victim##*/}" || fail "the gap is not named"

@@ -1,6 +1,5 @@
 """The servers of the random workload: the source, which archives with holdfast, and restored copies."""
 
-import glob
 import json
 import os
 import random
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import time
 
+import objects
 from page_compare import Relation
 
 # What an action may run into by what earlier ones left, a prepared transaction above all.
@@ -191,10 +191,6 @@ insert into churn select g, 'y' from generate_series(1, :n) g; reindex table chu
             os.path.exists(status + ".ready") or os.path.exists(f"{self.data}/pg_wal/{segment}")))
         return segment
 
-    def archived_object(self, segment):
-        found = glob.glob(f"{self.setting.repository}/wal/**/{segment}", recursive=True)
-        return found[0] if found else None
-
     def an_archived_segment(self):
         names = [name[:-5] for name in sorted(os.listdir(f"{self.data}/pg_wal/archive_status"))
                  if re.fullmatch(r"[0-9A-F]{24}\.done", name)]
@@ -204,22 +200,19 @@ insert into churn select g, 'y' from generate_series(1, :n) g; reindex table chu
 
     def damage_archived(self, segment):
         """Removes an archived segment, or flips a bit of it."""
-        path = self.archived_object(segment)
-        if not path:
+        repository = objects.open_location(self.setting.repository)
+        name = next((name for name, _, _ in repository.list("wal/") if name.endswith(f"/{segment}")), None)
+        if not name:
             raise Failure(f"{segment} is said to be archived, and is not in the repository")
         self.damaged.add(segment)
         self.lost_wal = True
         if self.rng.random() < 0.5:
-            os.unlink(path)
+            repository.remove(name)
             return
-        os.chmod(path, 0o600)
-        with open(path, "r+b") as file:
-            place = self.rng.choice((16, 300, os.path.getsize(path) - 20, self.rng.randrange(
-                os.path.getsize(path))))
-            file.seek(place)
-            byte = file.read(1)[0]
-            file.seek(place)
-            file.write(bytes([byte ^ 1 << self.rng.randrange(8)]))
+        content = bytearray(repository.get(name))
+        place = self.rng.choice((16, 300, len(content) - 20, self.rng.randrange(len(content))))
+        content[place] ^= 1 << self.rng.randrange(8)
+        repository.put(name, bytes(content))
 
     # ---- holdfast ----
 

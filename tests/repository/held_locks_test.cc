@@ -33,7 +33,7 @@ TEST_F(HeldLocks, AreSinceTheStoragesTime) {
   const base::Time then = clocked_.now() + base::Duration(1);
   const auto backup = take("backup");
   EXPECT_EQ(backup->since(), then);
-  clocked_.pass(minutes(5));
+  clocked_.pass(minutes(4));
   const auto prune = take("prune");
   const std::vector<HeldLock> others = prune->others();
   ASSERT_EQ(others.size(), 1u);
@@ -64,7 +64,7 @@ TEST_F(HeldLocks, KeepTheirTimeOverHeartbeats) {
 
 TEST_F(HeldLocks, CountUntilTheyExpire) {
   const auto silent = take("backup", std::chrono::hours(1));
-  clocked_.pass(minutes(29));
+  clocked_.pass(minutes(4));
   const auto early = Lock::take(context(), {.kind = "prune", .scope = "a"});
   EXPECT_EQ(early->others().size(), 1u);
   EXPECT_TRUE(silent->is_held());

@@ -282,8 +282,9 @@ TEST(Index, IsReadAgainWhereObjectsWereReplacedMeanwhile) {
    public:
     Replacing(storage::Storage& storage, std::function<void()> replace)
         : inner(storage), replace_once(std::move(replace)) {}
-    storage::PutResult put(std::string_view name, base::ByteView content) override {
-      return inner.put(name, content);
+    storage::PutResult put(std::string_view name, base::ByteView content,
+                           storage::Use use) override {
+      return inner.put(name, content, use);
     }
     std::optional<base::Bytes> get(std::string_view name, std::uint64_t max) override {
       if (name.starts_with("index/") && replace_once) std::exchange(replace_once, nullptr)();

@@ -37,8 +37,8 @@ class AgedStorage : public storage::Storage {
  public:
   AgedStorage(storage::Storage& inner, std::string prefix, base::Duration age)
       : inner_(inner), prefix_(std::move(prefix)), age_(age) {}
-  storage::PutResult put(std::string_view name, base::ByteView content) override {
-    return inner_.put(name, content);
+  storage::PutResult put(std::string_view name, base::ByteView content, storage::Use use) override {
+    return inner_.put(name, content, use);
   }
   std::optional<base::Bytes> get(std::string_view name, std::uint64_t max) override {
     return inner_.get(name, max);
@@ -310,7 +310,7 @@ TEST_F(LockTest, OfAnotherHostBootOrContainerIsHeldUntilItExpires) {
     const std::string name = put_lock_of(other);
     const base::Error error = refusal(kVerify);
     EXPECT_EQ(error.kind(), ErrorKind::kLocked);
-    EXPECT_THAT(error.hint(), HasSubstr("30 minutes"));
+    EXPECT_THAT(error.hint(), HasSubstr("30 min"));
 
     AgedStorage younger(storage, name, std::chrono::minutes(29));
     EXPECT_THROW(Lock::take(repository.context_of(younger), kVerify), base::Error);
@@ -348,7 +348,23 @@ TEST_F(LockTest, BodyHoldsWhatTheFormatSays) {
   EXPECT_THAT(fields["boot_id"].get<std::string>(), testing::SizeIs(36));
   EXPECT_THAT(fields["pid_namespace"].get<std::string>(), HasSubstr("pid:["));
   EXPECT_EQ(fields["command"], "holdfast backup");
+  EXPECT_EQ(fields["expiry_ms"], 300'000);
+  EXPECT_EQ(fields["fence"], 1);
   EXPECT_EQ(holder_of(locks().at(0)).taken, repository.clock.now());
+}
+
+// As the first version put them: they expire after 30 minutes.
+TEST_F(LockTest, BodyWithoutTheLaterFieldsIsUnderstood) {
+  json fields = json::parse(base::as_text(encode_lock(LockHolder())));
+  fields.erase("expiry_ms");
+  const LockHolder holder = decode_lock(base::as_bytes(fields.dump()));
+  EXPECT_EQ(holder.expiry, std::chrono::minutes(30));
+  EXPECT_EQ(holder.fence, 0u);
+  EXPECT_FALSE(holder.ended);
+  for (const std::int64_t expiry : {std::int64_t{-1}, INT64_MAX}) {
+    fields["expiry_ms"] = expiry;
+    EXPECT_LE(decode_lock(base::as_bytes(fields.dump())).expiry, std::chrono::minutes(30));
+  }
 }
 
 TEST_F(LockTest, BodiesThatAreNoneAreRefused) {

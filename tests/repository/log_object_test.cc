@@ -134,8 +134,9 @@ TEST_F(LogObjectTest, ARivalsObjectIsCompared) {
   class Late final : public storage::Storage {
    public:
     explicit Late(storage::Storage& inner) : inner_(inner) {}
-    storage::PutResult put(std::string_view name, base::ByteView content) override {
-      return inner_.put(name, content);
+    storage::PutResult put(std::string_view name, base::ByteView content,
+                           storage::Use use) override {
+      return inner_.put(name, content, use);
     }
     std::optional<base::Bytes> get(std::string_view name, std::uint64_t max) override {
       return inner_.get(name, max);

@@ -145,7 +145,7 @@ TEST_F(Prune, ARunThatBeganBeforeTheTombstoneIsWaitedFor) {
   clocked_.pass(2 * kDay);
 
   // It builds on what only the old backup needs.
-  auto lock = Lock::take(context(), {.kind = "backup", .scope = "test"});
+  auto lock = Lock::take(context(), {.kind = "backup", .scope = "test", .expiry = kLongestExpiry});
   const Index index = Index::load(context());
   clocked_.pass(minutes(1));
   EXPECT_GT(run({.backups = {old}, .grace = {}}).condemned.packs, 10u);

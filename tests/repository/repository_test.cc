@@ -111,9 +111,10 @@ TEST_F(RepositoryTest, OfTwoCreatorsOneWins) {
    public:
     Rival(storage::Storage& inner, std::function<void()> act)
         : inner_(inner), act_(std::move(act)) {}
-    storage::PutResult put(std::string_view name, base::ByteView content) override {
+    storage::PutResult put(std::string_view name, base::ByteView content,
+                           storage::Use use) override {
       if (name == "format") std::exchange(act_, [] {})();
-      return inner_.put(name, content);
+      return inner_.put(name, content, use);
     }
     std::optional<base::Bytes> get(std::string_view name, std::uint64_t max) override {
       return inner_.get(name, max);

@@ -10,6 +10,7 @@ namespace {
 
 using testing::AllOf;
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -113,18 +114,83 @@ TEST(Config, TakesTheWholeExample) {
   EXPECT_EQ(config.repository("").url, "/backup/holdfast");
   EXPECT_EQ(config.repository("").key_file, "/secure/holdfast.key");
   EXPECT_FALSE(config.repository("glacier").is_directory());
+  const auto& bucket = config.repository("glacier").s3.options;
+  EXPECT_EQ(bucket.bucket, "tradingbot-backups");
+  EXPECT_EQ(bucket.prefix, "archive");
+  EXPECT_EQ(bucket.endpoint, "https://s3.eu-central-1.amazonaws.com");
+  EXPECT_EQ(bucket.region, "eu-central-1");
+  EXPECT_EQ(bucket.storage_class, "DEEP_ARCHIVE");
+  EXPECT_EQ(bucket.kms_key, "alias/tradingbot-secrets");
+  EXPECT_FALSE(bucket.encrypt);
+  EXPECT_EQ(bucket.object_lock, base::parse_duration("30d"));
+  EXPECT_EQ(bucket.path_style, std::nullopt);
+  EXPECT_EQ(bucket.rate_bytes, 200U * 1024 * 1024);
+  EXPECT_THAT(config.repository("glacier").s3.credentials.file, EndsWith("/.aws/credentials"));
   ASSERT_EQ(config.components.size(), 5U);
   EXPECT_EQ(config.component("database").connection,
             "host=/var/run/postgresql user=postgres dbname=postgres");
   EXPECT_EQ(config.component("secrets").type, "secrets");
   EXPECT_EQ(config.job("weekly").backup.size(), 5U);
-  EXPECT_EQ(config.job("weekly").repository, "glacier");
+  EXPECT_THAT(config.job("weekly").repositories, ElementsAre("glacier"));
+  EXPECT_THAT(config.job("daily").repositories, ElementsAre());
   EXPECT_EQ(config.job("monthly").keep, base::parse_duration("365d"));
   EXPECT_EQ(config.job("incremental").kind, "incremental");
   EXPECT_THAT(config.job("verify").backup, ElementsAre());
   EXPECT_EQ(config.limits.workers, 0);
   EXPECT_EQ(config.limits.rate_bytes, 200U * 1024 * 1024);
   EXPECT_TRUE(config.limits.low_priority);
+}
+
+// A repository in a bucket, with more keys from line 5 on.
+std::string in_bucket(std::string_view keys, std::string_view url = "s3://bucket/prefix") {
+  return "repositories:\n  main:\n    url: " + std::string(url) + "\n    key_file: /key\n" +
+         std::string(keys);
+}
+
+TEST(Config, ReadsEveryKeyOfABucket) {
+  const ConfigFile file(
+      in_bucket("    endpoint: http://127.0.0.1:9000\n"
+                "    path_style: false\n"
+                "    credentials: {file: keys, profile: backup}\n"
+                "    ca_file: tls/ca.pem\n"
+                "    proxy: http://user:secret@proxy:3128\n"
+                "    storage_class: COLD\n"
+                "    server_side_encryption: AES256\n"
+                "    tags: {cost-centre: \"a +b/7\", empty: \"\"}\n"
+                "    versions: first\n",
+                "s3://my.bucket/a/b.c//"));
+  const Config config = file.load();
+  const RepositoryConfig& main = config.repository("");
+  const auto& options = main.s3.options;
+  EXPECT_EQ(main.url, "s3://my.bucket/a/b.c");
+  EXPECT_EQ(options.bucket, "my.bucket");
+  EXPECT_EQ(options.prefix, "a/b.c");
+  EXPECT_EQ(options.path_style, false);
+  EXPECT_EQ(options.ca_file, (file.directory() / "tls/ca.pem").string());
+  EXPECT_EQ(options.proxy, "http://user:secret@proxy:3128");
+  EXPECT_EQ(options.storage_class, "COLD");
+  EXPECT_TRUE(options.encrypt);
+  EXPECT_EQ(options.tags, "cost-centre=a%20%2Bb%2F7&empty=");
+  EXPECT_TRUE(options.first_versions);
+  EXPECT_EQ(options.object_lock, std::nullopt);
+  EXPECT_EQ(options.rate_bytes, 0U);
+  EXPECT_EQ(main.s3.credentials.file, (file.directory() / "keys").string());
+  EXPECT_EQ(main.s3.credentials.profile, "backup");
+  EXPECT_EQ(ConfigFile(in_bucket("", "s3://bucket")).load().repository("").s3.options.prefix, "");
+}
+
+TEST(Config, AJobMayNameSeveralRepositories) {
+  const auto jobs = [](std::string_view repository) {
+    return "repositories: {near: {url: a, key_file: k}, far: {url: b, key_file: k}}\n"
+           "components: {database: {type: postgresql, connection: x}}\n"
+           "jobs:\n  daily: {at: \"@daily\", backup: all, repository: " +
+           std::string(repository) + "}\n";
+  };
+  EXPECT_THAT(ConfigFile(jobs("[far, near]")).load().job("daily").repositories,
+              ElementsAre("far", "near"));
+  EXPECT_THAT(ConfigFile(jobs("far")).load().job("daily").repositories, ElementsAre("far"));
+  EXPECT_THAT(ConfigFile(jobs("[far, nera]")).problem(), HasSubstr("called \"nera\""));
+  EXPECT_THAT(ConfigFile(jobs("[far, far]")).problem(), HasSubstr("named twice"));
 }
 
 TEST(Config, SaysHowFarWalGoesAhead) {
@@ -209,6 +275,31 @@ const Mistake kMistakes[] = {
     {"TwiceTheSameKey", with("    url: /again\n"), "5:5", "second time (first in line 3)", ""},
     {"WrongUrl", "repositories: {main: {url: \"ftp://x\", key_file: /k}}\n", "1:28", "s3://", ""},
     {"S3KeyOfADirectory", with("    object_lock: 30d\n"), "5:5", "\"object_lock\" is for", ""},
+    {"TagsOfADirectory", with("    tags: {a: b}\n"), "5:5", "\"tags\" is for", ""},
+    {"NoBucket", in_bucket("", "s3://"), "3:10", "\"\" is no bucket's name", "s3://bucket/prefix"},
+    {"BadBucket", in_bucket("", "s3://My_Bucket/x"), "3:10", "\"My_Bucket\" is no bucket's name",
+     "3 to 63"},
+    {"AddressForBucket", in_bucket("", "s3://127.0.0.1/x"), "3:10", "is no bucket's name", ""},
+    {"BadPrefix", in_bucket("", "s3://bucket/a//b"), "3:10", "\"a//b\" is no prefix", "single /"},
+    {"PrefixUpwards", in_bucket("", "s3://bucket/../x"), "3:10", "is no prefix", ""},
+    {"EndpointWithoutScheme", in_bucket("    endpoint: s3.example.com\n"), "5:15",
+     "an endpoint must be a URL", "https://s3.example.com"},
+    {"EndpointOfAnotherKind", in_bucket("    endpoint: ftp://s3.example.com\n"), "5:15",
+     "an endpoint must be a URL", ""},
+    {"WrongPathStyle", in_bucket("    path_style: path\n"), "5:17", "true or false", ""},
+    {"WrongRegion", in_bucket("    region: \"eu central\"\n"), "5:13", "a region is a word", ""},
+    {"WrongClass", in_bucket("    storage_class: DEEP_ARCHIV\n"), "5:20",
+     "no storage class DEEP_ARCHIV", "\"DEEP_ARCHIVE\""},
+    {"WrongEncryption", in_bucket("    server_side_encryption: AES\n"), "5:29",
+     "must be one of: AES256", "\"AES256\""},
+    {"WrongEncryptionKey", in_bucket("    server_side_encryption: {key: x}\n"), "5:30",
+     "unknown key \"key\"", "\"kms_key\""},
+    {"NoLock", in_bucket("    object_lock: 0d\n"), "5:18", "longer than nothing", ""},
+    {"NestedTag", in_bucket("    tags: {a: {b: c}}\n"), "5:15", "tags.a must be text", ""},
+    {"WrongTag", in_bucket("    tags: {\"a*\": b}\n"), "5:12", "\"a*\" cannot be a tag", ""},
+    {"WrongVersions", in_bucket("    versions: last\n"), "5:15", "must be one of: first", ""},
+    {"UnknownOfCredentials", in_bucket("    credentials: {env: X}\n"), "5:19",
+     "unknown key \"env\"", "file"},
     {"UnknownComponent", with("", "", "jobs: {j: {at: \"0 2 * * *\", backup: [databse]}}\n"),
      "9:38", "no component called \"databse\"", "\"database\""},
     {"UnknownRepository",
@@ -230,6 +321,12 @@ const Mistake kMistakes[] = {
 
 INSTANTIATE_TEST_SUITE_P(All, ConfigMistakes, testing::ValuesIn(kMistakes),
                          [](const auto& mistake) { return mistake.param.name; });
+
+TEST(Config, NeverRepeatsAProxysPassword) {
+  const std::string problem = ConfigFile(in_bucket("    proxy: user:hunter2@proxy\n")).problem();
+  EXPECT_THAT(problem, AllOf(StartsWith("5:12: "), HasSubstr("must be a URL")));
+  EXPECT_THAT(problem, Not(HasSubstr("hunter2")));
+}
 
 TEST(Config, RefusesASecretInPlainSightWithoutRepeatingIt) {
   const std::string problem = ConfigFile(with("    passphrase: hunter2\n")).problem();

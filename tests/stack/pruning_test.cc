@@ -193,7 +193,8 @@ TEST_F(PruningTest, WalOfABackupAtWorkStays) {
   config_.wal.keep = std::chrono::minutes(1);
   take(1, 1);
   pass(hours(1));
-  auto lock = repository::Lock::take(context(), {.kind = "backup", .scope = "database"});
+  auto lock = repository::Lock::take(
+      context(), {.kind = "backup", .scope = "database", .expiry = repository::kLongestExpiry});
   segment(1, 2);  // of a new system, whose first backup this is
   pass(std::chrono::minutes(20));
   EXPECT_THAT(prune().logs, IsEmpty());

@@ -18,8 +18,8 @@ class ClockedStorage final : public Storage {
   void pass(base::Duration time) { state_.lock()->now += time; }
   base::Time now() { return state_.lock()->now; }
 
-  PutResult put(std::string_view name, base::ByteView content) override {
-    const PutResult result = inner_.put(name, content);
+  PutResult put(std::string_view name, base::ByteView content, Use use = Use::kMetadata) override {
+    const PutResult result = inner_.put(name, content, use);
     auto state = state_.lock();
     state->now += base::Duration(1);  // no two puts at one moment
     if (result == PutResult::kCreated) state->put.insert_or_assign(std::string(name), state->now);

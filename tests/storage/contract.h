@@ -19,6 +19,8 @@ struct ContractSubject {
   std::string name;  // letters, digits and '_'
   // A new, empty store; what else it needs lives as long as the pointer.
   std::function<std::shared_ptr<Storage>()> make;
+  // Of several removals of one object at once, only one says that it was there.
+  bool one_remover = true;
 };
 
 inline void PrintTo(const ContractSubject& subject, std::ostream* out) { *out << subject.name; }

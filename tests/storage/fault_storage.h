@@ -76,8 +76,8 @@ class FaultStorage final : public Storage {
   // Both outlive it.
   FaultStorage(Storage& inner, Faults& faults) : inner_(inner), faults_(faults) {}
 
-  PutResult put(std::string_view name, base::ByteView content) override {
-    return run(Operation::kPut, name, [&] { return inner_.put(name, content); });
+  PutResult put(std::string_view name, base::ByteView content, Use use = Use::kMetadata) override {
+    return run(Operation::kPut, name, [&] { return inner_.put(name, content, use); });
   }
   std::optional<base::Bytes> get(std::string_view name, std::uint64_t max_size_bytes) override {
     return run(Operation::kGet, name, [&] { return inner_.get(name, max_size_bytes); });

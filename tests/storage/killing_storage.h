@@ -18,10 +18,10 @@ class KillingStorage final : public Storage {
   KillingStorage(Storage& inner, std::size_t at_put, bool after_effect)
       : inner_(inner), left_(at_put), after_effect_(after_effect) {}
 
-  PutResult put(std::string_view name, base::ByteView content) override {
+  PutResult put(std::string_view name, base::ByteView content, Use use = Use::kMetadata) override {
     const bool now = --left_ == 0;
     if (now && !after_effect_) ::kill(::getpid(), SIGKILL);
-    const PutResult result = inner_.put(name, content);
+    const PutResult result = inner_.put(name, content, use);
     if (now) ::kill(::getpid(), SIGKILL);
     return result;
   }

@@ -61,8 +61,8 @@ class RecordingStorage final : public Storage {
   // Both outlive it.
   RecordingStorage(Storage& inner, Recording& recording) : inner_(inner), recording_(recording) {}
 
-  PutResult put(std::string_view name, base::ByteView content) override {
-    const PutResult result = inner_.put(name, content);
+  PutResult put(std::string_view name, base::ByteView content, Use use = Use::kMetadata) override {
+    const PutResult result = inner_.put(name, content, use);
     note(Operation::kPut, name, result == PutResult::kCreated ? content.size() : 0);
     return result;
   }
