@@ -36,6 +36,8 @@ constexpr std::uint64_t kDirectUnit = base::AlignedBuffer::kAlignment;
 // Of a scattered file a worker takes so many stretches in a row: the next one needs much of what it
 // has just unpacked.
 constexpr std::size_t kScatteredRun = 16;
+// Where the storage is far away, some wait while others work.
+constexpr int kLeastWorkersFarAway = 4;
 
 // A part of a file, and the CRC of its bytes once they are written.
 struct Stretch {
@@ -310,7 +312,10 @@ RestoredFiles restore_files(const Context& context, const repository::Index& ind
   TaskSource source(context, index, works, request.over);
   std::atomic<std::uint64_t> bytes_written = 0;
   base::WorkerGroup group(stop);
-  for (int i = 0; i < request.workers; ++i) {
+  const int workers = context.storage.requests_at_once() > 1
+                          ? std::max(request.workers, kLeastWorkersFarAway)
+                          : request.workers;
+  for (int i = 0; i < workers; ++i) {
     group.start([&](std::stop_token stopped) {
       bytes_written += Worker(context, index, progress).run(source, stopped);
     });

@@ -17,6 +17,7 @@ namespace holdfast::repository {
 namespace {
 
 constexpr std::size_t kPacksPerIndex = 16;
+constexpr int kMostUploads = 4;
 
 void require(bool condition, std::string_view what) {
   if (!condition) {
@@ -106,7 +107,10 @@ ChunkStore::Impl::Impl(const Context& context_in, const Index& index_in, Options
       index(index_in),
       options(options_in),
       metadata(context_in.compression_level) {
-  for (int i = 0; i < options.upload_threads; ++i) {
+  const int threads = options.upload_threads > 0
+                          ? options.upload_threads
+                          : std::clamp(context.storage.requests_at_once(), 1, kMostUploads);
+  for (int i = 0; i < threads; ++i) {
     uploads.start([this](std::stop_token stop) { upload_until_closed(std::move(stop)); });
   }
 }

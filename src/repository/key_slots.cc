@@ -321,11 +321,16 @@ Keyring rotate_data_key(storage::Storage& storage, const Keyring& keyring, crypt
 }
 
 OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential) {
+  return open_keyring(storage, credential, repository_id_of(storage));
+}
+
+OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential,
+                           const std::optional<RepositoryId>& repository) {
   if (credential.kind == Credential::Kind::kExported) {
     return {credential.exported.value(), std::nullopt};
   }
   check_credential(credential);
-  SlotTable table = load_slots(storage, repository_id_of(storage));
+  SlotTable table = load_slots(storage, repository);
   std::stable_partition(table.slots.begin(), table.slots.end(),
                         [](const Slot& slot) { return slot.about.full; });
   std::optional<OpenedKeyring> best;

@@ -80,5 +80,8 @@ struct OpenedKeyring {
 
 // Tries every slot that fits the credential; kKey with a hint if none opens.
 OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential);
+// Where the repository's id is known from `format` already.
+OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential,
+                           const std::optional<RepositoryId>& repository);
 
 }  // namespace holdfast::repository

@@ -189,7 +189,10 @@ LogPut put_and_compare(const Context& context, std::string_view name, base::Byte
 
 LogPut put_log(const Context& context, std::string_view name, base::ByteView data,
                std::vector<LogSection> sections, int threads) {
-  if (const auto there = compare(context, name, data)) return *there;
+  // Far away, asking costs more than a try, and hardly ever is it there.
+  if (context.storage.requests_at_once() == 1) {
+    if (const auto there = compare(context, name, data)) return *there;
+  }
 
   LogInfo info;
   info.length_bytes = data.size();

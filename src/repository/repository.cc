@@ -122,7 +122,7 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<storage::Storage> s
                 fmt::format("there is no repository in {}", storage->describe()),
                 "Create it: holdfast init.");
   }
-  OpenedKeyring opened = open_keyring(*storage, credential);
+  OpenedKeyring opened = open_keyring(*storage, credential, format->repository);
   if (opened.keyring.repository != format->repository) {
     throw Error(ErrorKind::kKey,
                 fmt::format("the key is not of the repository in {}", storage->describe()),

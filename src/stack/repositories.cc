@@ -72,6 +72,30 @@ Error missing_format(const RepositoryConfig& config) {
           "put it back from a copy of the repository"};
 }
 
+// Whether there is a repository comes first: where it is not mounted, or init has not run, the key
+// is not what the user must look at.
+std::unique_ptr<repository::Repository> open_existing(const RepositoryConfig& config,
+                                                      const base::Clock& clock,
+                                                      crypto::Random& random) {
+  if (!is_there(config)) throw no_repository(config);
+  std::optional<Error> problem;
+  try {
+    const repository::Credential credential = read_credential(config);
+    return repository::Repository::open(open_storage(config, clock, random), credential, clock,
+                                        random, config.compression);
+  } catch (const Error& error) {
+    const bool may_be_absent = error.kind() == ErrorKind::kNotFound ||
+                               error.kind() == ErrorKind::kKey ||
+                               error.kind() == ErrorKind::kConfig;
+    if (!may_be_absent) throw;
+    problem = error;
+  }
+  const auto storage = open_storage(config, clock, random);
+  if (repository::exists(*storage)) throw *problem;
+  if (holds_data(*storage)) throw missing_format(config);
+  throw no_repository(config);
+}
+
 }  // namespace
 
 crypto::SecretText read_secret(const SecretSource& source) {
@@ -160,19 +184,7 @@ std::unique_ptr<repository::Repository> open_repository(const RepositoryConfig& 
                                                         const base::Clock& clock,
                                                         crypto::Random& random) {
   return base::with_context([&] { return fmt::format("opening the repository {}", config.name); },
-                            [&] {
-                              // Whether there is a repository comes first: where it is not mounted,
-                              // or init has not run, the key is not what the user must look at.
-                              if (!is_there(config)) throw no_repository(config);
-                              auto storage = open_storage(config, clock, random);
-                              if (!repository::exists(*storage)) {
-                                if (holds_data(*storage)) throw missing_format(config);
-                                throw no_repository(config);
-                              }
-                              return repository::Repository::open(std::move(storage),
-                                                                  read_credential(config), clock,
-                                                                  random, config.compression);
-                            });
+                            [&] { return open_existing(config, clock, random); });
 }
 
 bool opens(const repository::Repository& repository, const repository::Credential& credential) {

@@ -7,6 +7,7 @@
 #include "storage/object_store.h"
 #include "storage/s3/examination.h"
 #include "storage/s3/first_versions.h"
+#include "storage/s3/read_ahead.h"
 #include "storage/s3/s3.h"
 #include "storage/s3/uploader.h"
 
@@ -58,7 +59,11 @@ class S3Storage final : public Storage, public ObjectStore {
         client_(options_, std::move(credentials), clock, random),
         abilities_(client_, prefix_ + std::string(kOwnFolder) + "probe"),
         uploader_(client_, abilities_, options_, prefix_ + std::string(kOwnFolder) + "claims/",
-                  clock, random) {
+                  clock, random),
+        read_ahead_(
+            [this](const std::string& name, std::uint64_t offset, base::MutableByteView buffer) {
+              return read_piece(name, offset, buffer);
+            }) {
     if (options_.first_versions) versions_.emplace(client_, prefix_);
   }
 
@@ -93,19 +98,8 @@ class S3Storage final : public Storage, public ObjectStore {
     if (buffer.empty() || offset >= kEnd) {
       return stat(name) ? std::optional<std::size_t>(0) : std::nullopt;
     }
-    const std::uint64_t last = offset + std::min<std::uint64_t>(buffer.size(), kEnd - offset) - 1;
-    Request request{.method = Method::kGet, .key = key_of(name), .into = buffer};
-    if (!choose_version(name, request)) return std::nullopt;
-    request.headers.emplace_back("range", fmt::format("bytes={}-{}", offset, last));
-    const Answer answer = client_.send(request, {404, 416});
-    if (answer.status() == 416) return 0;
-    if (!is_there(request, answer)) return std::nullopt;
-    if (answer.http.too_long || (answer.status() == 200 && offset > 0)) {
-      throw Error(ErrorKind::kFailed,
-                  fmt::format("{}: the store gave another part of {} than was asked for",
-                              describe(), name));
-    }
-    return answer.http.body_bytes;
+    return read_ahead_.read(std::string(name), offset,
+                            buffer.first(std::min<std::uint64_t>(buffer.size(), kEnd - offset)));
   }
 
   std::optional<ObjectInfo> stat(std::string_view name) override {
@@ -146,6 +140,7 @@ class S3Storage final : public Storage, public ObjectStore {
     check_name(name);
     require_writable(name);
     if (!head(name)) return false;
+    read_ahead_.forget(std::string(name));
     client_.send({.method = Method::kDelete, .key = key_of(name)}, {404});
     return true;
   }
@@ -154,6 +149,7 @@ class S3Storage final : public Storage, public ObjectStore {
     for (const std::string& name : names) {
       check_name(name);
       require_writable(name);
+      read_ahead_.forget(name);
     }
     while (!names.empty()) {
       const std::size_t count = std::min(names.size(), kMostInOneDelete);
@@ -259,6 +255,25 @@ class S3Storage final : public Storage, public ObjectStore {
     return false;
   }
 
+  // A piece of an object has no checksum: TLS guards it on the way, and its reader authenticates
+  // it.
+  std::optional<std::size_t> read_piece(const std::string& name, std::uint64_t offset,
+                                        base::MutableByteView buffer) {
+    Request request{.method = Method::kGet, .key = key_of(name), .into = buffer};
+    if (!choose_version(name, request)) return std::nullopt;
+    request.headers.emplace_back("range",
+                                 fmt::format("bytes={}-{}", offset, offset + buffer.size() - 1));
+    const Answer answer = client_.send(request, {404, 416});
+    if (answer.status() == 416) return 0;
+    if (!is_there(request, answer)) return std::nullopt;
+    if (answer.http.too_long || (answer.status() == 200 && offset > 0)) {
+      throw Error(ErrorKind::kFailed,
+                  fmt::format("{}: the store gave another part of {} than was asked for",
+                              describe(), name));
+    }
+    return answer.http.body_bytes;
+  }
+
   std::optional<Answer> head(std::string_view name) {
     Request request{.method = Method::kHead, .key = key_of(name)};
     if (!choose_version(name, request)) return std::nullopt;
@@ -327,6 +342,7 @@ class S3Storage final : public Storage, public ObjectStore {
   Abilities abilities_;
   Uploader uploader_;
   std::optional<FirstVersions> versions_;
+  ReadAhead read_ahead_;  // the last member: its threads end before the others go
 };
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, x-amz-restore:
