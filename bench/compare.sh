@@ -25,26 +25,10 @@ done
 
 # ---- The cluster ---------------------------------------------------------------------------------
 
-# Fixed rows with indexes (pgbench), and documents: text that compresses as text does.
+# Fixed rows with indexes (pgbench), and documents.
 make_data() {
   pgbench -i -q -s "$((size * 6 / 10 / 15 + 1))" >/dev/null 2>&1
-  sql "select setseed(0.5);
-    create table documents (id bigint, author int, created timestamptz, title text, body text,
-                            tags jsonb);
-    create table words as select g as id, substr(md5(g::text), 1, 3 + g % 8) as word
-      from generate_series(0, 4999) g;
-    insert into documents
-      select d, d % 5000, timestamptz '2024-01-01' + d * interval '1 minute', 'Document ' || d,
-             (select string_agg(words[1 + floor(power(random(), 3) * 5000)::int + 0 * (d + g)], ' ')
-              from generate_series(1, 120) g),
-             jsonb_build_object('kind', d % 17, 'state', case when d % 3 = 0 then 'open' else 'done' end)
-      from generate_series(1, 30000) d, (select array_agg(word) as words from words) w;" >/dev/null
-  local copies=$((size * 4 / 10 / 25))
-  for ((i = 1; i <= copies; i++)); do
-    sql "insert into documents select id + $i * 30000, (author + $i) % 5000, created, title, body, tags
-         from documents where id <= 30000"
-  done
-  sql "create index on documents (id); create index on documents (author, created);"
+  make_documents $((size * 4 / 10))
   sql "vacuum analyze"
   sql checkpoint
 }

@@ -30,33 +30,13 @@ megabytes=$(($(numfmt --from=iec "$size") / 1048576))
 
 # ---- The cluster ---------------------------------------------------------------------------------
 
-# pgbench's tables; a row that is updated finds room in its own page, so that only that page changes.
 make_data() {
-  pgbench -i -q -F 90 -s "$((megabytes / 16 + 1))" >/dev/null 2>&1
+  make_accounts "$megabytes"
   sql "vacuum analyze"
   sql checkpoint
 }
 
-# change_blocks SEED: a row in each of `blocks` random blocks (hardly ever two in one).
-change_blocks() {
-  sql "select setseed($1 / 10000.0);
-    update pgbench_accounts set abalance = abalance + 1 where aid = any (array(
-      select 1 + floor(random() * (select reltuples from pg_class where relname = 'pgbench_accounts'))::int
-      from generate_series(1, $blocks)))" >/dev/null
-  sql checkpoint
-}
-
 # ---- Measuring -----------------------------------------------------------------------------------
-
-in_turn() { # in_turn RUN FUNCTION: of both tools; who begins alternates
-  local tools=(holdfast pgbackrest) tool
-  (($1 % 2)) || tools=(pgbackrest holdfast)
-  for tool in "${tools[@]}"; do
-    active "$tool-first"
-    settle
-    "$2_$tool"
-  done
-}
 
 backup_holdfast() {
   measure holdfast "$action" --grown "$work"/holdfast-repository/{packs,index,backups} -- \
@@ -115,8 +95,6 @@ check_copies() {
   done
 }
 
-aim() { python3 "$measure" aim "$work/results" "$@"; }
-
 # ---- The run -------------------------------------------------------------------------------------
 
 incrementals() { # incrementals SUFFIX
@@ -124,7 +102,7 @@ incrementals() { # incrementals SUFFIX
   for ((run = 1; run <= runs; run++)); do
     echo "Run $run of $runs$1" >&2
     backup_both "$run" "unchanged$1" incremental
-    change_blocks "$((changes += 1))"
+    change_blocks "$((changes += 1))" "$blocks"
     backup_both "$run" "1 % changed$1" incremental
   done
 }
@@ -150,7 +128,7 @@ many_incrementals() {
   active holdfast
   blocks=20
   for ((run = 1; run <= many; run++)); do
-    change_blocks "$run"
+    change_blocks "$run" "$blocks"
     ((run % 100)) || echo "Incremental $run of $many" >&2
     as_server "${holdfast[@]}" backup database --kind incremental >/dev/null
   done

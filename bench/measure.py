@@ -4,6 +4,8 @@
   measure.py run RESULTS TOOL ACTION [--stored DIR | --grown DIR...] -- COMMAND...
       runs the command and adds a line to the file RESULTS: wall time, CPU time of it and its children,
       peak memory of all of them together, and the size of what is then in DIR, or by how much it grew
+  measure.py add RESULTS TOOL ACTION METRIC VALUE
+      adds what was measured otherwise
   measure.py report RESULTS
       the medians, and the ratios of the first tool to the second
   measure.py aim RESULTS TEXT MOST METRIC TOOL ACTION [TOOL ACTION]
@@ -18,7 +20,7 @@ import sys
 import threading
 import time
 
-UNITS = {"wall": "s", "cpu": "s", "memory": "MiB", "stored": "MiB"}
+UNITS = {"wall": "s", "cpu": "s", "memory": "MiB", "stored": "MiB", "requests": "all", "per GB": "requests"}
 
 
 def proportional_memory(session):
@@ -98,10 +100,16 @@ def aim(results, text, most, metric, *of):
     print(f"{text:76} {got:8.3f}  at most {most:6} {verdict}")
 
 
+def add(results, tool, action, metric, value):
+    with open(results, "a", encoding="ascii") as file:
+        file.write(json.dumps({"tool": tool, "action": action, metric: float(value)}) + "\n")
+
+
 def report(results):
     lines = read(results)
+    width = 16 + max([len(line["action"]) for line in lines], default=14)
     tools = list(dict.fromkeys(line["tool"] for line in lines))
-    print(f"{'median of runs':30}" + "".join(f"{tool:>16}" for tool in tools) +
+    print(f"{'median of runs':{width}}" + "".join(f"{tool:>16}" for tool in tools) +
           f"{'ratio of the first two':>26}")
     for action in dict.fromkeys(line["action"] for line in lines):
         for metric, unit in UNITS.items():
@@ -115,15 +123,18 @@ def report(results):
             digits = 3 if max(medians.values()) < 10 else 1
             cells = "".join(f"{medians[tool]:16.{digits}f}" if tool in medians else f"{'-':>16}"
                             for tool in tools)
-            both = len(tools) > 1 and all(tool in medians for tool in tools[:2])
+            both = len(tools) > 1 and all(tool in medians for tool in tools[:2]) and medians[tools[1]] > 0
             ratio = f"{medians[tools[0]] / medians[tools[1]]:26.2f}" if both else ""
-            print(f"{f'{action}: {metric}, {unit}':30}{cells}{ratio}")
+            print(f"{f'{action}: {metric}, {unit}':{width}}{cells}{ratio}")
 
 
 def main():
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "report":
         report(arguments[1])
+        return
+    if len(arguments) == 6 and arguments[0] == "add":
+        add(*arguments[1:])
         return
     if len(arguments) in (7, 9) and arguments[0] == "aim":
         aim(*arguments[1:])

@@ -119,12 +119,12 @@ bucket_tool() { python3 -B "$project/tests/s3/objects.py" "$@"; }
 sql() { psql -XAtq -v ON_ERROR_STOP=1 <<<"$1"; }
 is_true() { [[ $(sql "select $1") == t ]]; }
 
-# wait_for WHAT COMMAND...: until it succeeds, a minute at most.
+# wait_for WHAT COMMAND...: until it succeeds, a minute at most, or $patience seconds.
 wait_for() {
-  local what=$1 end=$((SECONDS + 60))
+  local what=$1 end=$((SECONDS + ${patience:-60}))
   shift
   until "$@" >/dev/null 2>&1; do
-    ((SECONDS < end)) || fail "waited a minute for $what"
+    ((SECONDS < end)) || fail "waited ${patience:-60} seconds for $what"
     sleep 0.05
   done
 }

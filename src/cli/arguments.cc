@@ -133,7 +133,10 @@ class Parser {
   }
 
   void take(const Option& option, std::optional<std::string> value) {
-    if (!option.value.empty() && !value) {
+    if (!option.default_choice.empty() && !value) {
+      const bool is_given = next_ < words_.size() && contains(option.choices, words_[next_]);
+      value = is_given ? words_[next_++] : std::string(option.default_choice);
+    } else if (!option.value.empty() && !value) {
       if (next_ == words_.size()) {
         fail(fmt::format("{} wants a value: {}", option.name, option.value));
       }

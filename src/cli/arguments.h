@@ -21,6 +21,7 @@ struct Option {
   std::string_view value = {};  // what help calls its value: "FILE"; empty: it has none
   std::string_view help = {};
   std::span<const std::string_view> choices = {};
+  std::string_view default_choice = {};  // not empty: the value may be left out
   bool repeats = false;
   ValueHint hint = ValueHint::kNone;
 };

@@ -24,6 +24,7 @@ constexpr Option kGlobals[] = {
 };
 
 constexpr Words kKinds[] = {"full", "incremental"};
+constexpr Words kThawSpeeds[] = {"bulk", "standard", "expedited"};
 constexpr Words kActions[] = {"promote", "pause", "shutdown"};
 
 constexpr Option kInitOptions[] = {
@@ -40,7 +41,7 @@ constexpr Option kBackupOptions[] = {
      .value = "KIND",
      .help = "full (the default) or incremental",
      .choices = kKinds},
-    {.name = "--job", .value = "NAME", .help = "as that job: its components, kind and repository"},
+    {.name = "--job", .value = "NAME", .help = "as that job: components, kind and repositories"},
     {.name = "--audit",
      .value = "SHARE",
      .help = "how much of the unchanged data an incremental backup reads again, such as 2%"},
@@ -76,6 +77,14 @@ constexpr Option kRestoreOptions[] = {
      .help =
          "over the cluster that is in DIR: write only what differs, remove what does not belong"},
     {.name = "--start", .help = "start the server, and wait until it is there"},
+    {.name = "--thaw",
+     .value = "[SPEED]",
+     .help = "ask the store to thaw what is in cold storage: bulk, standard (the default) or "
+             "expedited",
+     .choices = kThawSpeeds,
+     .default_choice = "standard"},
+    {.name = "--thaw-days", .value = "N", .help = "how long thawed copies are kept (7)"},
+    {.name = "--wait", .help = "until all is thawed, and go on"},
 };
 constexpr Words kRestoreLater[] = {"--only",    "--table",     "--into",    "--rename",
                                    "--replace", "--run-hooks", "--keep-ttl"};
@@ -105,6 +114,8 @@ constexpr Option kPruneOptions[] = {
     {.name = "--grace",
      .value = "DURATION",
      .help = "how long space waits before it is freed, for runs that may still use it (1d)"},
+    {.name = "--wait-minimum",
+     .help = "keep what is paid for by its class of storage until that time is over"},
 };
 constexpr Option kKeyAddOptions[] = {
     {.name = "--key-file",
@@ -149,7 +160,9 @@ constexpr Command kCommands[] = {
      .arguments = "",
      .summary = "try everything that a backup needs, and say what to do",
      .run = run_check,
-     .details = "Exit status: 0 all is good, 3 something wants attention, 1 something is bad."},
+     .details =
+         "Every repository, or the one that -r names; archiving is tried against that one or the\n"
+         "first. Exit status: 0 all is good, 3 something wants attention, 1 something is bad."},
     {.name = "backup",
      .arguments = "[COMPONENT...]",
      .most = kAnyNumber,
@@ -177,8 +190,10 @@ constexpr Command kCommands[] = {
      .options = kRestoreOptions,
      .later = kRestoreLater,
      .run = run_restore,
-     .details = "Leaves a data directory that recovers to the target when it is started. With no\n"
-                "target: the end of the recovery window. Refuses a directory that is not empty."},
+     .details =
+         "Leaves a data directory that recovers to the target when it is started. With no\n"
+         "target: the end of the recovery window. Refuses a directory that is not empty. Exit\n"
+         "status 3 after --thaw: come back when all is thawed."},
     {.name = "wal push",
      .arguments = "PATH",
      .least = 1,
@@ -217,7 +232,8 @@ constexpr Command kCommands[] = {
      .options = kPruneOptions,
      .run = run_prune,
      .details =
-         "By `keep` of the jobs and of wal in the configuration. Backups may run beside it.\n"
+         "By `keep` of the jobs and of wal in the configuration, in every repository or in the\n"
+         "one that -r names. Backups may run beside it.\n"
          "Exit status 3: something kept it from removing all that it should."},
     {.name = "copy",
      .arguments = "BACKUP... --to REPOSITORY",

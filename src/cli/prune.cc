@@ -21,6 +21,7 @@ using nlohmann::json;
 stack::PruningOptions options_from(const Arguments& arguments) {
   stack::PruningOptions options;
   options.dry_run = arguments.has("--dry-run");
+  options.wait_for_minimum = arguments.has("--wait-minimum");
   if (const auto grace = arguments.value("--grace")) {
     const auto duration = base::parse_duration(*grace);
     if (!duration || *duration < base::Duration(0)) {
@@ -70,6 +71,49 @@ void print_space(Session& session, const stack::Pruning& pruning, bool dry_run,
   }
 }
 
+void print_early(Session& session, const stack::Pruning& pruning, bool dry_run) {
+  const repository::PruneReport& report = pruning.report;
+  if (report.early.packs.packs > 0) {
+    session.print(fmt::format(
+        "Of what goes, {} {} before the minimum time of their class of storage, which is paid for "
+        "until {} all the same: about ${:.2f} (list prices, docs/tiers.md). --wait-minimum keeps "
+        "them for backups to use again.",
+        packs_text(report.early.packs), dry_run ? "would go" : "go", short_time(*report.early.end),
+        report.early.dollars));
+  }
+  if (report.kept_to_minimum.packs > 0) {
+    session.print(
+        fmt::format("Needed by nothing, and kept until the minimum time of their class of storage "
+                    "is over: {}",
+                    packs_text(report.kept_to_minimum)));
+  }
+}
+
+void print_locked(Session& session, const stack::Pruning& pruning) {
+  const bool any = pruning.locked_backups + pruning.locked_logs + pruning.report.locked.packs > 0;
+  if (any) {
+    session.print(fmt::format(
+        "Locked by the store, and left for a later prune: {} backups, {} WAL "
+        "files, {}{}",
+        pruning.locked_backups, pruning.locked_logs, packs_text(pruning.report.locked),
+        pruning.next_unlocked ? "; the first goes from " + short_time(*pruning.next_unlocked)
+                              : std::string()));
+  }
+  if (pruning.coverage) {
+    session.print(
+        fmt::format("What the backups need is locked until {} at least: {} objects, {} "
+                    "of them extended now",
+                    short_time(pruning.coverage->until), pruning.coverage->objects,
+                    pruning.coverage->extended));
+  }
+}
+
+void print_uploads(Session& session, const stack::Pruning& pruning, bool dry_run) {
+  if (pruning.uploads == 0) return;
+  session.print(fmt::format("Unfinished uploads of killed runs {}: {}",
+                            dry_run ? "to be removed" : "removed", pruning.uploads));
+}
+
 void print_windows(Session& session, const stack::Pruning& pruning) {
   if (!pruning.windows.empty()) session.print("\nA restore can go back then to");
   for (const auto& [name, window] : pruning.windows) {
@@ -79,6 +123,28 @@ void print_windows(Session& session, const stack::Pruning& pruning) {
 
 json totals_json(const repository::PackTotals& totals) {
   return {{"packs", totals.packs}, {"bytes", totals.bytes}};
+}
+
+json early_json(const repository::EarlyRemoval& early) {
+  return {{"packs", early.packs.packs},
+          {"bytes", early.packs.bytes},
+          {"dollars", early.dollars},
+          {"paid_until", time_json(early.end)}};
+}
+
+json locked_json(const stack::Pruning& pruning) {
+  return {{"backups", pruning.locked_backups},
+          {"wal", pruning.locked_logs},
+          {"packs", pruning.report.locked.packs},
+          {"bytes", pruning.report.locked.bytes},
+          {"next", time_json(pruning.next_unlocked)}};
+}
+
+json coverage_json(const std::optional<repository::Coverage>& coverage) {
+  if (!coverage) return nullptr;
+  return {{"objects", coverage->objects},
+          {"extended", coverage->extended},
+          {"until", base::format_time(coverage->until)}};
 }
 
 json document_of(const stack::Pruning& pruning, const std::string& repository, bool dry_run) {
@@ -112,6 +178,11 @@ json document_of(const stack::Pruning& pruning, const std::string& repository, b
           {"bytes_copied", report.bytes_copied},
           {"waiting", totals_json(report.waiting)},
           {"next", time_json(report.next)},
+          {"early", early_json(report.early)},
+          {"kept_to_minimum", totals_json(report.kept_to_minimum)},
+          {"locked", locked_json(pruning)},
+          {"coverage", coverage_json(pruning.coverage)},
+          {"uploads", pruning.uploads},
           {"live_bytes", report.live_bytes},
           {"dead_bytes", report.dead_bytes},
           {"windows", windows},
@@ -156,6 +227,9 @@ class PruneRun {
     if (repositories_.size() > 1) session_.print(fmt::format("Repository {}:", config.name));
     print_backups(session_, pruning);
     print_space(session_, pruning, options_.dry_run, options_.grace);
+    print_early(session_, pruning, options_.dry_run);
+    print_locked(session_, pruning);
+    print_uploads(session_, pruning, options_.dry_run);
     print_windows(session_, pruning);
     if (repositories_.size() > 1) session_.print("");
     documents_.push_back(document_of(pruning, config.name, options_.dry_run));

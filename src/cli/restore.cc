@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/restore_command.h"
 #include "cli/session.h"
+#include "cli/thaw_view.h"
 #include "stack/component.h"
 
 namespace holdfast::cli {
@@ -80,6 +81,7 @@ RestoreOptions read_options(Session& session, const std::string& component) {
   options.delta = arguments.has("--delta");
   options.start = arguments.has("--start");
   options.workers = session.workers();
+  options.thaw = thaw_request(arguments);
   options.restore_command = restore_command(session, component);
   return options;
 }
@@ -162,9 +164,11 @@ int run_restore(Session& session) {
   note_environment(session);
   const auto begin = std::chrono::steady_clock::now();
   RestoreOutcome outcome;
-  {
+  try {
     const auto progress = session.progress();
     outcome = kind->restore(repository.context(), options, *progress, session.stop());
+  } catch (const repository::FrozenError& error) {
+    return report_frozen(session, component, error);
   }
   const auto duration =
       std::chrono::duration_cast<base::Duration>(std::chrono::steady_clock::now() - begin);

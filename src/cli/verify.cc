@@ -17,6 +17,14 @@ void print_result(Session& session, const stack::Verification& result) {
         fmt::format("DAMAGED  {}: {}{}", damage.object, damage.problem,
                     damage.backup.empty() ? "" : fmt::format(" (needed by {})", damage.backup)));
   }
+  for (const repository::Damage& frozen : report.frozen) {
+    session.print(fmt::format("NOT READ {}: {} (needed by {})", frozen.object, frozen.problem,
+                              frozen.backup));
+  }
+  if (!report.frozen.empty()) {
+    session.warn(
+        "what is in cold storage was not read: `restore --thaw` thaws what a backup needs");
+  }
   session.print(fmt::format(
       "checked {} objects of {} backups in {}: {}", report.checked, result.backups.size(),
       base::format_duration(report.finished - report.started),
@@ -24,15 +32,19 @@ void print_result(Session& session, const stack::Verification& result) {
 }
 
 nlohmann::json document_of(const stack::Verification& result) {
-  nlohmann::json damaged = nlohmann::json::array();
-  for (const repository::Damage& damage : result.report.damaged) {
-    damaged.push_back({{"object", damage.object},
-                       {"backup", damage.backup.empty() ? nlohmann::json(nullptr)
-                                                        : nlohmann::json(damage.backup)},
-                       {"problem", damage.problem}});
-  }
+  const auto list = [](const std::vector<repository::Damage>& items) {
+    nlohmann::json array = nlohmann::json::array();
+    for (const repository::Damage& item : items) {
+      array.push_back(
+          {{"object", item.object},
+           {"backup", item.backup.empty() ? nlohmann::json(nullptr) : nlohmann::json(item.backup)},
+           {"problem", item.problem}});
+    }
+    return array;
+  };
   return {{"checked", result.report.checked},
-          {"damaged", damaged},
+          {"damaged", list(result.report.damaged)},
+          {"frozen", list(result.report.frozen)},
           {"restored", nlohmann::json::array()},
           {"backups", result.backups}};
 }
@@ -67,7 +79,8 @@ int run_verify(Session& session) {
   const stack::Verification result = verify(session, options);
   print_result(session, result);
   if (session.json()) session.print_json(document_of(result));
-  return result.report.damaged.empty() ? kDone : kDamaged;
+  if (!result.report.damaged.empty()) return kDamaged;
+  return result.report.frozen.empty() ? kDone : kAttention;
 }
 
 }  // namespace holdfast::cli

@@ -162,7 +162,7 @@ std::optional<postgres::FetchedAhead> fetched_ahead(Session& session, const std:
       !std::filesystem::exists("global/pg_control", ignored)) {
     return std::nullopt;
   }
-  return postgres::FetchedAhead(destination.parent_path(), session.repository_config().url,
+  return postgres::FetchedAhead(destination.parent_path(), session.repository_config().place(),
                                 system_to_fetch_from(session));
 }
 

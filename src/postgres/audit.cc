@@ -86,6 +86,7 @@ enum class Verdict { kSame, kMeanwhile, kHints, kUnjudged, kDifference };
 struct Audit::Impl {
   struct Found {
     std::uint64_t pages = 0;
+    std::uint64_t frozen = 0;
     std::vector<std::pair<std::size_t, std::uint32_t>> differing;  // number of the file, page
   };
 
@@ -124,6 +125,10 @@ struct Audit::Impl {
       // What the repository has lost is stored anew (distrust_lost_chunks); nothing to compare
       // with.
       if (error.kind() == base::ErrorKind::kDamaged) return;
+      if (error.kind() == base::ErrorKind::kRefused) {
+        found.lock()->frozen += piece.count;
+        return;
+      }
       error.add_context(fmt::format("while looking again at {}", file.path));
       throw;
     }
@@ -154,7 +159,9 @@ struct Audit::Impl {
       if (content.empty()) return Verdict::kSame;  // cut off meanwhile: the WAL knows
       return judge(comparison, page, content, moment);
     } catch (const base::Error& error) {
-      if (error.kind() == base::ErrorKind::kDamaged) return Verdict::kUnjudged;
+      const bool unknown = error.kind() == base::ErrorKind::kDamaged ||
+                           error.kind() == base::ErrorKind::kRefused;  // lost, or frozen
+      if (unknown) return Verdict::kUnjudged;
       throw;
     }
   }
@@ -238,6 +245,7 @@ AuditResult Audit::Impl::finish(IncrementalPlan& plan, const AuditMoment& moment
 
   AuditResult result;
   result.pages = all.pages;
+  result.frozen = all.frozen;
   result.next = round.next;
   for (const Candidate& candidate : candidates) {
     if (candidate.verdict == Verdict::kSame || !take(candidate, cluster.block_size)) continue;

@@ -32,6 +32,7 @@ struct AuditResult {
   std::vector<BadPage> differences;
   // Pages that differ, by hint bits or perhaps more: a credential that can only write cannot tell.
   std::uint64_t unjudged = 0;
+  std::uint64_t frozen = 0;  // not looked at: what is known of them is in cold storage
 };
 
 // Goes through the relation files in turn, beginning where the last audit ended, and compares the

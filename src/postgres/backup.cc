@@ -310,6 +310,11 @@ class BackupRun {
     details.audited_pages = audit_->pages;
     details.audit_next = audit_->next;
     details.unjudged_pages = audit_->unjudged;
+    if (audit_->frozen > 0) {
+      progress_.note(
+          fmt::format("{}: {} pages were not audited: what the repository has of them is frozen",
+                      request_.component, audit_->frozen));
+    }
     if (audit_->unjudged > 0) {
       progress_.note(
           fmt::format("{}: {} pages differ from the backup before, in hint bits or more: "

@@ -220,7 +220,9 @@ std::uint64_t find_changed_pages(IncrementalPlan& plan, Lsn since,
         search->search(partial, limits.throttle, progress, stop);
       } catch (base::Error& error) {
         error.add_context(fmt::format("while reading {}", partial.file->path));
-        if (error.kind() != base::ErrorKind::kDamaged) throw;
+        const bool unknown = error.kind() == base::ErrorKind::kDamaged ||
+                             error.kind() == base::ErrorKind::kRefused;  // lost, or frozen
+        if (!unknown) throw;
         to_be_whole[n] = 1;  // what it was cannot be told
       }
       const std::uint64_t pages = partial.file->size_bytes / cluster.block_size;

@@ -1,5 +1,8 @@
 #include "postgres/page_comparison.h"
 
+#include "base/error.h"
+#include "storage/storage_class.h"
+
 namespace holdfast::postgres {
 
 using base::ByteView;
@@ -7,7 +10,8 @@ using base::MutableByteView;
 
 PageComparison::PageComparison(const repository::Context& context, const repository::Index& index,
                                const ClusterInfo& cluster)
-    : cluster_(cluster),
+    : index_(index),
+      cluster_(cluster),
       page_size_(cluster.block_size),
       reader_(context, index),
       hasher_(context.keyring.identity) {}
@@ -40,9 +44,19 @@ bool PageComparison::is_as_before(std::uint32_t page, ByteView content) {
   if (place.chunk == 0) return repository::all_zero(content);
   if (hashes_.size() >= kHashesKept && !hashes_.contains(place.chunk)) hashes_.clear();
   const auto [entry, is_new] = hashes_.try_emplace(place.chunk);
-  if (is_new) entry->second = reader_.page_hashes(places_.chunks()[place.chunk]);
+  if (is_new) entry->second = hashes_of(places_.chunks()[place.chunk]);
   return place.page < entry->second.size() &&
          entry->second[place.page] == hasher_.short_hash_of_page(content);
+}
+
+// They stand in the pack that holds the chunk.
+std::vector<std::uint64_t> PageComparison::hashes_of(const repository::ChunkId& chunk) {
+  const auto location = index_.find(chunk);
+  if (location && storage::may_be_frozen(index_.pack(location->pack).storage_class)) {
+    throw base::Error(base::ErrorKind::kRefused,
+                      "the backup before is in cold storage: its pages cannot be compared with");
+  }
+  return reader_.page_hashes(chunk);
 }
 
 ByteView PageComparison::content_before(std::uint32_t page) {

@@ -14,7 +14,7 @@
 namespace holdfast::postgres {
 
 // Used by one thread. What is given outlives it. Throws kDamaged where the repository has lost what
-// it would compare with.
+// it would compare with, kRefused where that is frozen.
 class PageComparison {
  public:
   PageComparison(const repository::Context& context, const repository::Index& index,
@@ -35,6 +35,9 @@ class PageComparison {
   // Of the chunks seen last: a scattered file comes back to some sixteen.
   static constexpr std::size_t kHashesKept = 256;
 
+  std::vector<std::uint64_t> hashes_of(const repository::ChunkId& chunk);
+
+  const repository::Index& index_;
   const ClusterInfo& cluster_;
   const std::size_t page_size_;
   repository::ChunkReader reader_;

@@ -56,6 +56,8 @@ class Restore {
   RestoreResult run() {
     load_files();
     settle_tablespaces();
+    require_target();
+    repository::require_thawed(context_, index_, plan_.record, request_.thaw, progress_, stop_);
     UnfinishedMark mark = request_.delta ? prepare_what_is_there() : prepare_empty();
     make_directories();
 
@@ -131,15 +133,24 @@ class Restore {
     }
   }
 
+  // Before packs are thawed, which takes hours, and again after that.
+  void require_target() const {
+    if (request_.delta) {
+      require_replaceable(places_);
+    } else {
+      require_empty(places_);
+      require_space();
+    }
+  }
+
   UnfinishedMark prepare_empty() const {
-    require_empty(places_);
-    require_space();
+    require_target();
     fs::create_directories(request_.to);
     return UnfinishedMark(request_.to);
   }
 
   UnfinishedMark prepare_what_is_there() {
-    require_replaceable(places_);
+    require_target();
     fs::create_directories(request_.to);
     UnfinishedMark mark(request_.to);
     make_unstartable(places_);

@@ -9,6 +9,7 @@
 
 #include "base/progress.h"
 #include "postgres/restore_plan.h"
+#include "repository/cold_packs.h"
 
 namespace holdfast::postgres {
 
@@ -18,6 +19,7 @@ struct RestoreRequest {
   std::string restore_command;                          // for the server, with %f and %p
   bool delta = false;  // over what is there: writes only what differs, removes what does not belong
   int workers = 2;
+  repository::ThawRequest thaw = {};
 };
 
 struct RestoreResult {
@@ -28,7 +30,8 @@ struct RestoreResult {
 
 // kRefused where a target directory is not empty or in use; with `delta`, where it is in use or not
 // a cluster's (require_replaceable). Everything is fsynced on return. What was written by a restore
-// that failed stays, without pg_control, and may be restored over with `delta`.
+// that failed stays, without pg_control, and may be restored over with `delta`. FrozenError, before
+// anything is touched, where packs must be thawed first.
 RestoreResult restore_cluster(const repository::Context& context, const RestorePlan& plan,
                               const RestoreRequest& request, base::Progress& progress,
                               std::stop_token stop);

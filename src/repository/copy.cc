@@ -23,7 +23,7 @@ using base::Error;
 using base::ErrorKind;
 
 constexpr std::size_t kPacksPerIndex = 16;
-constexpr std::uint64_t kMostInFlight = 144 * 1024 * 1024;  // bytes of objects
+constexpr std::uint64_t kMostInFlight = 96 * 1024 * 1024;  // bytes of objects
 
 struct LogToSend {
   std::string name;
@@ -257,8 +257,10 @@ class CopyRun {
       const IndexId id = put_index(to_, full);
       indexes.lock()->push_back(id);
     });
-    indexes_.insert(indexes_.end(), indexes.lock()->begin(), indexes.lock()->end());
-    name_packs(*not_indexed.lock());
+    const std::vector<IndexId> put = std::move(*indexes.lock());
+    indexes_.insert(indexes_.end(), put.begin(), put.end());
+    const std::vector<Index::PackContents> rest = std::move(*not_indexed.lock());
+    name_packs(rest);
     // What killed runs have left, and this one may build on.
     if (!std::exchange(adopted_are_named_, true)) name_packs(to_index_->adopted());
     for (const std::uint32_t pack : packs) sent_.insert(from_index_->pack(pack).id);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <span>
 
 #include "base/concurrency.h"
@@ -85,23 +86,41 @@ class AnewRun {
       packs.push_back(stretch_at(i));
     }
     std::atomic<std::size_t> next = 0;
+    base::Guarded<std::exception_ptr> cause;
     base::WorkerGroup group(stop_);
     for (int i = 0; i < workers; ++i) {
       group.start([&](const std::stop_token& stopped) {
-        ChunkReader reader(from_, from_index_);
         const auto writer = store_.new_writer();
-        for (std::size_t n = next++; n < packs.size(); n = next++) {
-          for (const std::uint32_t slot : packs[n]) {
-            base::throw_if_stopped(stopped);
-            const Index::Slot& chunk = from_index_.slots()[slot];
-            new_ids_[slot] = store_chunk(chunk.id, chunk.location, reader, *writer);
-            progress_.advance(chunk.location.length);
+        try {
+          ChunkReader reader(from_, from_index_);
+          for (std::size_t n = next++; n < packs.size(); n = next++) {
+            store_pack(packs[n], reader, *writer, stopped);
           }
+          writer->finish();
+        } catch (...) {
+          // Before the writer ends unfinished, which fails the others too.
+          auto first = cause.lock();
+          if (!*first) *first = std::current_exception();
+          throw;
         }
-        writer->finish();
       });
     }
-    group.join();
+    try {
+      group.join();
+    } catch (...) {
+      if (const std::exception_ptr first = *cause.lock()) std::rethrow_exception(first);
+      throw;
+    }
+  }
+
+  void store_pack(std::span<const std::uint32_t> slots, ChunkReader& reader,
+                  ChunkStore::Writer& writer, const std::stop_token& stopped) {
+    for (const std::uint32_t slot : slots) {
+      base::throw_if_stopped(stopped);
+      const Index::Slot& chunk = from_index_.slots()[slot];
+      new_ids_[slot] = store_chunk(chunk.id, chunk.location, reader, writer);
+      progress_.advance(chunk.location.length);
+    }
   }
 
   static ChunkId store_chunk(const ChunkId& id, const ChunkLocation& location, ChunkReader& reader,

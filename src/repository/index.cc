@@ -11,6 +11,7 @@
 #include "repository/fields.h"
 #include "repository/pack_format.h"
 #include "repository/sealed_object.h"
+#include "storage/storage_class.h"
 
 namespace holdfast::repository {
 namespace {
@@ -134,7 +135,10 @@ void Index::match_packs(const Context& context) {
     pack.condemned = condemned_.contains(pack.id);
     pack.present = entry != found.end() && entry->second.size_bytes == pack.size_bytes;
     pack.missing = entry == found.end();
-    if (!pack.missing) pack.modified = entry->second.modified;
+    if (!pack.missing) {
+      pack.modified = entry->second.modified;
+      pack.storage_class = entry->second.storage_class;
+    }
     if (pack.missing) {
       if (!pack.condemned) problems_.push_back({pack_name(pack.id), "is missing"});
     } else if (!pack.present) {
@@ -153,12 +157,16 @@ void Index::adopt(const Context& context, const PackId& id, const storage::Objec
     PackContents contents = read_pack_directory(context, id, info.size_bytes).contents;
     contents.pack.condemned = condemned_.contains(id);
     contents.pack.modified = info.modified;
+    contents.pack.storage_class = info.storage_class;
     add(contents);
     if (!contents.pack.condemned) adopted_.push_back(std::move(contents));
   } catch (const base::Error& error) {
-    if (!is_damage(error)) throw;
+    const bool frozen =
+        error.kind() == base::ErrorKind::kRefused && storage::may_be_frozen(info.storage_class);
+    if (!is_damage(error) && !frozen) throw;
     if (!context.storage.stat(info.name)) return;  // a prune has removed it since it was listed
-    problems_.push_back({info.name, error.what()});
+    problems_.push_back(
+        {info.name, frozen ? "is frozen, and no index object says what it holds" : error.what()});
   }
 }
 

@@ -39,6 +39,7 @@ struct PackEntry {
   bool condemned = false;         // a tombstone names it: a prune will remove it
   std::uint64_t chunk_bytes = 0;  // all its chunks as stored
   base::Time modified{};          // when it was put, by the storage's clock
+  std::string storage_class{};    // as ObjectInfo has it
 };
 
 // Reading is thread-safe once loaded.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "crypto/hash.h"
 #include "repository/fields.h"
 #include "repository/format_object.h"
@@ -106,20 +107,17 @@ struct SlotTable {
   std::vector<std::string> damaged;
 };
 
-SlotTable load_slots(storage::Storage& storage, const std::optional<RepositoryId>& repository) {
+SlotTable decode_slots(const std::vector<SlotObject>& objects,
+                       const std::optional<RepositoryId>& repository) {
   SlotTable table;
-  std::vector<std::string> names;
-  storage.list(kPrefix, [&](const storage::ObjectInfo& info) { names.push_back(info.name); });
-  for (const std::string& name : names) {
+  for (const auto& [name, bytes] : objects) {
     try {
       SlotId id;
       if (!base::from_hex(std::string_view(name).substr(kPrefix.size()), id.bytes)) {
         table.damaged.push_back(name);
         continue;
       }
-      const auto bytes = storage.get(name, kMaxSlotSize);
-      if (!bytes) continue;  // removed since
-      Slot slot = decode_slot(id, *bytes);
+      Slot slot = decode_slot(id, bytes);
       if (repository && slot.repository != *repository) {
         table.damaged.push_back(name);
       } else {
@@ -133,6 +131,10 @@ SlotTable load_slots(storage::Storage& storage, const std::optional<RepositoryId
   std::stable_sort(table.slots.begin(), table.slots.end(),
                    [](const Slot& a, const Slot& b) { return a.about.created < b.about.created; });
   return table;
+}
+
+SlotTable load_slots(storage::Storage& storage, const std::optional<RepositoryId>& repository) {
+  return decode_slots(read_key_slots(storage), repository);
 }
 
 // Nullopt where `format` cannot tell: whoever opens the repository hears of that by itself, and the
@@ -320,17 +322,44 @@ Keyring rotate_data_key(storage::Storage& storage, const Keyring& keyring, crypt
   return rotated;
 }
 
-OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential) {
-  return open_keyring(storage, credential, repository_id_of(storage));
+std::vector<SlotObject> read_key_slots(storage::Storage& storage) {
+  std::vector<SlotObject> objects;
+  storage.list(kPrefix, [&](const storage::ObjectInfo& info) {
+    objects.push_back({info.name, {}});
+  });
+  const auto threads = std::clamp<std::size_t>(static_cast<std::size_t>(storage.requests_at_once()),
+                                               1, std::max<std::size_t>(1, objects.size()));
+  std::vector<char> is_there(objects.size());
+  base::share_out(objects.size(), static_cast<int>(threads), {}, [&] {
+    return [&](std::size_t n) {
+      try {
+        auto bytes = storage.get(objects[n].name, kMaxSlotSize);
+        is_there[n] = bytes.has_value();  // else removed since
+        if (bytes) objects[n].bytes = std::move(*bytes);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kDamaged) throw;
+        is_there[n] = 1;  // and damaged: it has no bytes
+      }
+    };
+  });
+  std::vector<SlotObject> found;
+  for (std::size_t n = 0; n < objects.size(); ++n) {
+    if (is_there[n] != 0) found.push_back(std::move(objects[n]));
+  }
+  return found;
 }
 
-OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential,
+OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential) {
+  return open_keyring(read_key_slots(storage), credential, repository_id_of(storage));
+}
+
+OpenedKeyring open_keyring(const std::vector<SlotObject>& objects, const Credential& credential,
                            const std::optional<RepositoryId>& repository) {
   if (credential.kind == Credential::Kind::kExported) {
     return {credential.exported.value(), std::nullopt};
   }
   check_credential(credential);
-  SlotTable table = load_slots(storage, repository);
+  SlotTable table = decode_slots(objects, repository);
   std::stable_partition(table.slots.begin(), table.slots.end(),
                         [](const Slot& slot) { return slot.about.full; });
   std::optional<OpenedKeyring> best;

@@ -80,8 +80,15 @@ struct OpenedKeyring {
 
 // Tries every slot that fits the credential; kKey with a hint if none opens.
 OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential);
-// Where the repository's id is known from `format` already.
-OpenedKeyring open_keyring(storage::Storage& storage, const Credential& credential,
+
+// The same in two steps: what stands in keys/, and the rest once `format` has told the repository's
+// id (nullopt where it cannot).
+struct SlotObject {
+  std::string name;
+  base::Bytes bytes;
+};
+std::vector<SlotObject> read_key_slots(storage::Storage& storage);
+OpenedKeyring open_keyring(const std::vector<SlotObject>& objects, const Credential& credential,
                            const std::optional<RepositoryId>& repository);
 
 }  // namespace holdfast::repository

@@ -51,7 +51,10 @@ void check_frames(std::string_view name, base::ByteView object, std::uint64_t le
 }  // namespace
 
 base::ByteView ObjectCopier::fetch(const std::string& name, std::uint64_t size_bytes) {
-  if (buffer_.capacity() < size_bytes) buffer_ = base::AlignedBuffer(size_bytes);
+  if (buffer_.capacity() < size_bytes) {
+    buffer_ = {};  // before the larger one is taken
+    buffer_ = base::AlignedBuffer(size_bytes);
+  }
   const base::MutableByteView bytes = buffer_.span().first(size_bytes);
   const auto got = from_.storage.read(name, 0, bytes);
   if (!got) damaged(name, "is missing in " + from_.storage.describe());

@@ -15,6 +15,8 @@
 #include "repository/pack_rewriter.h"
 #include "repository/prune_plan.h"
 #include "repository/record.h"
+#include "repository/retention_lock.h"
+#include "storage/storage_class.h"
 
 namespace holdfast::repository {
 namespace {
@@ -30,6 +32,7 @@ struct Survey {
   PackDecisions decisions;
   bool complete = true;  // all that is needed is known
   bool runs_at_work = false;
+  PruneMoment moment;
 };
 
 // The records are listed behind the look at the locks, and the index loaded behind that: a run that
@@ -46,8 +49,14 @@ Survey survey(const Context& context, const std::set<std::string>& without, Prun
   }
   found.index = Index::load(context);
   found.needs = collect_joined_needs(context, found.index, backups, stop);
-  found.decisions =
-      decide_on_packs(found.index, found.needs.slots, moment, context.keyring.can_read_data());
+  const auto decide = [&] {
+    found.decisions =
+        decide_on_packs(found.index, found.needs.slots, moment, context.keyring.can_read_data());
+  };
+  decide();
+  moment.locked = locked_packs(context, found.index, found.decisions.remove, moment.now, stop);
+  if (!moment.locked.empty()) decide();
+  found.moment = std::move(moment);
 
   report.problems.clear();
   std::vector<Index::Problem> unknown = catalog.damaged;
@@ -81,6 +90,43 @@ PackTotals operator+(const PackTotals& a, const PackTotals& b) {
 
 std::set<std::string> as_set(const std::vector<std::string>& items) {
   return {items.begin(), items.end()};
+}
+
+// What is condemned goes after the grace time.
+void add_early(const Index& index, const std::vector<std::uint32_t>& packs, base::Time gone,
+               EarlyRemoval& early) {
+  for (const std::uint32_t number : packs) {
+    const PackEntry& pack = index.pack(number);
+    const base::Time end = minimum_end(pack);
+    if (end <= gone) continue;
+    early.packs.add(pack.size_bytes);
+    early.dollars += storage::storage_cost(*storage::find_storage_class(pack.storage_class),
+                                           pack.size_bytes, end - gone);
+    early.end = std::max(early.end.value_or(end), end);
+  }
+}
+
+// Of what is about to go, or to be condemned. Once for each pack: it is condemned before.
+void report_early(const Survey& found, PruneReport& report) {
+  add_early(found.index, found.decisions.remove, found.moment.now, report.early);
+  add_early(found.index, found.decisions.condemn, found.moment.now + found.moment.grace,
+            report.early);
+}
+
+void report_what_waits(const Survey& found, PruneReport& report) {
+  const PackDecisions& decisions = found.decisions;
+  report.waiting = totals(found.index, decisions.waiting);
+  report.locked = totals(found.index, decisions.locked);
+  report.kept_to_minimum = totals(found.index, decisions.kept_to_minimum);
+  report.next = decisions.next;
+}
+
+void note_what_is_cold(const PackDecisions& decisions, PruneReport& report) {
+  if (decisions.cold_dead_bytes == 0) return;
+  report.notes.push_back(fmt::format(
+      "{} that nothing needs stay in packs that hold other data: their class of storage makes "
+      "copying them impossible or a loss (docs/tiers.md)",
+      base::format_size(decisions.cold_dead_bytes)));
 }
 
 void note_what_cannot_be_read(const PackDecisions& decisions, PruneReport& report) {
@@ -143,13 +189,14 @@ class PruneRun {
     if (!found.complete) return;
     const PackDecisions& decisions = found.decisions;
     report_.removed = report_.removed + totals(found.index, decisions.remove);
-    report_.waiting = totals(found.index, decisions.waiting);
-    report_.next = decisions.next;
+    report_what_waits(found, report_);
+    if (first) report_early(found, report_);
     remove_packs(found.index, decisions.remove);
     if (first) {
       condemn(found.index, decisions.condemn);
       rewrite(found);
       note_what_cannot_be_read(decisions, report_);
+      note_what_is_cold(decisions, report_);
     }
     before_removing();
     compact(found);
@@ -161,7 +208,10 @@ class PruneRun {
   }
 
   PruneMoment look_at_locks() {
-    PruneMoment moment{.now = lock_.since(), .grace = request_.grace, .oldest_run = std::nullopt};
+    PruneMoment moment{.now = lock_.since(),
+                       .grace = request_.grace,
+                       .oldest_run = std::nullopt,
+                       .wait_for_minimum = request_.wait_for_minimum};
     for (const HeldLock& other : lock_.others()) {
       moment.oldest_run = std::min(moment.oldest_run.value_or(other.since), other.since);
     }
@@ -300,8 +350,10 @@ std::unique_ptr<Lock> take_prune_lock(const Context& context) {
 PruneReport plan_prune(const Context& context, const PruneRequest& request,
                        base::Progress& progress, std::stop_token stop) {
   PruneReport report;
-  const PruneMoment moment{
-      .now = context.clock.now(), .grace = request.grace, .oldest_run = std::nullopt};
+  const PruneMoment moment{.now = context.clock.now(),
+                           .grace = request.grace,
+                           .oldest_run = std::nullopt,
+                           .wait_for_minimum = request.wait_for_minimum};
   const Survey found = survey(context, as_set(request.backups), moment, report, progress, stop);
   report.backups_removed = request.backups.size();
   report.logs_removed = request.logs.size();
@@ -311,9 +363,10 @@ PruneReport plan_prune(const Context& context, const PruneRequest& request,
   report.rewritten = totals(found.index, decisions.rewrite);
   report.condemned = totals(found.index, decisions.condemn) + report.rewritten;
   for (const std::uint32_t pack : decisions.rewrite) report.bytes_copied += decisions.live[pack];
-  report.waiting = totals(found.index, decisions.waiting);
-  report.next = decisions.next;
+  report_what_waits(found, report);
+  report_early(found, report);
   note_what_cannot_be_read(decisions, report);
+  note_what_is_cold(decisions, report);
   if (request.grace <= base::Duration(0)) {
     report.removed = report.removed + report.condemned;
   }

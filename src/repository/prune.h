@@ -16,6 +16,7 @@
 
 #include "base/progress.h"
 #include "repository/lock.h"
+#include "repository/pack_totals.h"
 
 namespace holdfast::repository {
 
@@ -25,11 +26,17 @@ struct PruneRequest {
   std::vector<std::string> backups{};  // ids; their records go first
   std::vector<std::string> logs{};     // names of log objects
   base::Duration grace = kDefaultGrace;
+  // Keeps what nothing needs until it has been paid for by its class of storage, so that backups
+  // may use it again.
+  bool wait_for_minimum = false;
 };
 
-struct PackTotals {
-  std::uint64_t packs = 0;
-  std::uint64_t bytes = 0;
+// Packs that go before the minimum time of their class of storage: that time is paid for all the
+// same.
+struct EarlyRemoval {
+  PackTotals packs;
+  double dollars = 0;             // for what remains, by storage/storage_class.h
+  std::optional<base::Time> end;  // when the last one's time is over
 };
 
 // What was done; of a plan, what would be.
@@ -41,7 +48,10 @@ struct PruneReport {
   PackTotals rewritten;               // of which the live chunks were copied
   std::uint64_t bytes_copied = 0;     // what these copies take
   PackTotals waiting;                 // condemned before, and not old enough
+  PackTotals locked;                  // of these, what the store lets nobody destroy yet
+  PackTotals kept_to_minimum;         // needed by nothing, and not condemned before that time
   std::optional<base::Time> next;     // when the first of those that wait can go
+  EarlyRemoval early;                 // of those removed and condemned
   std::uint64_t live_bytes = 0;       // that backups need, in chunks
   std::uint64_t dead_bytes = 0;       // that remain beside them in packs that stay
   std::vector<std::string> notes;     // worth knowing

@@ -1,7 +1,8 @@
 #include "repository/prune_plan.h"
 
 #include <algorithm>
-#include <map>
+
+#include "storage/storage_class.h"
 
 namespace holdfast::repository {
 namespace {
@@ -47,22 +48,32 @@ class Decider {
 
   void decide_on(const Tombstone& tombstone) {
     const bool wait = must_wait(tombstone);
-    bool settled = true;
+    bool settled = !wait;
     for (const PackId& id : tombstone.packs) {
       const auto number = numbers_.find(id);
       if (number == numbers_.end()) continue;  // removed by a prune that came no further
       const std::uint32_t pack = number->second;
       // Needed again: a run that had begun before built on it.
       if (index_.pack(pack).missing || decisions_.live[pack] > 0) continue;
-      (wait ? decisions_.waiting : decisions_.remove).push_back(pack);
-      settled = settled && !wait;
-    }
-    if (settled && !wait) {
-      decisions_.settled.push_back(tombstone.id);
-    } else if (!settled) {
-      const base::Time at = std::max(moment_.now, tombstone.put + moment_.grace);
+      const base::Time held = held_until(index_.pack(pack));
+      if (!wait && held <= moment_.now) {
+        decisions_.remove.push_back(pack);
+        continue;
+      }
+      settled = false;
+      decisions_.waiting.push_back(pack);
+      if (!wait && moment_.locked.contains(id)) decisions_.locked.push_back(pack);
+      const base::Time at = std::max({moment_.now, tombstone.put + moment_.grace, held});
       decisions_.next = std::min(decisions_.next.value_or(at), at);
     }
+    if (settled) decisions_.settled.push_back(tombstone.id);
+  }
+
+  // By its lock, or by the time that it is paid for.
+  base::Time held_until(const PackEntry& pack) const {
+    const auto lock = moment_.locked.find(pack.id);
+    const base::Time locked = lock == moment_.locked.end() ? base::Time() : lock->second;
+    return moment_.wait_for_minimum ? std::max(locked, minimum_end(pack)) : locked;
   }
 
   // A run at work may have put it, or it is a killed run's, whose next one will use it.
@@ -81,8 +92,15 @@ class Decider {
       decisions_.live_bytes += live;
       if (pack.present) decisions_.dead_bytes += pack.chunk_bytes - live;
     } else if (!pack.missing && !pack.condemned && !is_young(pack)) {
-      decisions_.condemn.push_back(number);
+      // Until then backups may still use it.
+      const bool keep = moment_.wait_for_minimum && minimum_end(pack) > moment_.now + moment_.grace;
+      (keep ? decisions_.kept_to_minimum : decisions_.condemn).push_back(number);
     }
+  }
+
+  // A frozen one cannot be read; one that is paid for any longer saves nothing by being copied.
+  bool is_worth_rewriting(const PackEntry& pack) const {
+    return !storage::may_be_frozen(pack.storage_class) && minimum_end(pack) <= moment_.now;
   }
 
   // The packs of which most is dead, until little enough is left.
@@ -92,7 +110,11 @@ class Decider {
       const PackEntry& pack = index_.pack(number);
       const std::uint64_t live = decisions_.live[number];
       if (live == 0 || live == pack.chunk_bytes || !pack.present || is_of_a_run(pack)) continue;
-      candidates.push_back(number);
+      if (is_worth_rewriting(pack)) {
+        candidates.push_back(number);
+      } else {
+        decisions_.cold_dead_bytes += pack.chunk_bytes - live;
+      }
     }
     const auto dead_share = [&](std::uint32_t number) {
       const auto all = static_cast<double>(index_.pack(number).chunk_bytes);
@@ -120,6 +142,12 @@ class Decider {
 };
 
 }  // namespace
+
+base::Time minimum_end(const PackEntry& pack) {
+  const storage::StorageClass* found = storage::find_storage_class(pack.storage_class);
+  if (found == nullptr || found->minimum.count() == 0) return {};
+  return pack.modified + found->minimum;
+}
 
 PackDecisions decide_on_packs(const Index& index, const std::vector<bool>& needed,
                               const PruneMoment& moment, bool can_read_data) {

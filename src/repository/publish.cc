@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "repository/backup_needs.h"
 
 namespace holdfast::repository {
@@ -11,8 +12,19 @@ namespace {
 // Whether every prune that removes a pack sees this run: it holds its lock, and each tombstone that
 // it did not know when it began was put after that.
 bool is_waited_for(const Context& context, const Index& index, const Lock& lock) {
-  if (!lock.is_held()) return false;
-  for (const Tombstone& tombstone : list_tombstones(context).tombstones) {
+  TombstoneList list;
+  bool is_held = false;
+  base::share_out(2, std::min(2, context.storage.requests_at_once()), {}, [&] {
+    return [&](std::size_t n) {
+      if (n == 0) {
+        is_held = lock.is_held();
+      } else {
+        list = list_tombstones(context);
+      }
+    };
+  });
+  if (!is_held) return false;
+  for (const Tombstone& tombstone : list.tombstones) {
     const bool known =
         std::any_of(index.tombstones().begin(), index.tombstones().end(),
                     [&](const Tombstone& other) { return other.id == tombstone.id; });

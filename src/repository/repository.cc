@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "crypto/hash.h"
 #include "repository/fields.h"
 #include "repository/format_object.h"
@@ -116,13 +117,24 @@ void create_with_keys(storage::Storage& storage, const Keyring& keyring,
 std::unique_ptr<Repository> Repository::open(std::unique_ptr<storage::Storage> storage,
                                              const Credential& credential, const base::Clock& clock,
                                              crypto::Random& random, int compression_level) {
-  const auto format = load_format(*storage);
+  // Both at once: far away, each answer takes its time.
+  std::optional<FormatObject> format;
+  std::vector<SlotObject> slots;
+  base::share_out(2, std::min(2, storage->requests_at_once()), {}, [&] {
+    return [&](std::size_t n) {
+      if (n == 0) {
+        format = load_format(*storage);
+      } else {
+        slots = read_key_slots(*storage);
+      }
+    };
+  });
   if (!format) {
     throw Error(ErrorKind::kNotFound,
                 fmt::format("there is no repository in {}", storage->describe()),
                 "Create it: holdfast init.");
   }
-  OpenedKeyring opened = open_keyring(*storage, credential, format->repository);
+  OpenedKeyring opened = open_keyring(slots, credential, format->repository);
   if (opened.keyring.repository != format->repository) {
     throw Error(ErrorKind::kKey,
                 fmt::format("the key is not of the repository in {}", storage->describe()),

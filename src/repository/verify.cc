@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "repository/backup_needs.h"
 #include "repository/chunk_reader.h"
+#include "repository/cold_packs.h"
 #include "repository/format_object.h"
 #include "repository/log_object.h"
 #include "repository/pack_format.h"
@@ -27,6 +28,16 @@ class Findings {
     auto items = items_.lock();
     items->emplace(std::pair(object, backup), std::string(problem));
   }
+  void add_frozen(const std::string& object, const std::string& backup) {
+    frozen_.lock()->emplace(object, backup);
+  }
+  std::vector<Damage> take_frozen() {
+    std::vector<Damage> frozen;
+    for (const auto& [object, backup] : *frozen_.lock()) {
+      frozen.push_back({object, backup, "is frozen: it must be thawed before it can be read"});
+    }
+    return frozen;
+  }
   std::vector<Damage> take() {
     std::vector<Damage> damaged;
     for (auto& [key, problem] : *items_.lock()) {
@@ -42,6 +53,7 @@ class Findings {
 
  private:
   base::Guarded<std::map<std::pair<std::string, std::string>, std::string>> items_;
+  base::Guarded<std::set<std::pair<std::string, std::string>>> frozen_;
 };
 
 // The chunks of one pack that are needed: a stretch of the list of all needed slots.
@@ -69,6 +81,7 @@ class Verification {
   void check_reports();
   void collect();
   void plan_packs();
+  void leave_out_what_is_frozen();
   void check_in_parallel();
   void check_pack(const PackTask& task, ChunkReader& reader, base::Bytes& buffer);
   void check_log(const std::string& name, const std::vector<std::string>& backups);
@@ -109,9 +122,11 @@ VerifyReport Verification::run() {
   if (!options_.quick) check_reports();
   collect();
   plan_packs();
+  if (!options_.quick) leave_out_what_is_frozen();
   check_in_parallel();
   check_index_objects();
   report.damaged = findings_.take();
+  report.frozen = findings_.take_frozen();
   report.checked = checked_;
   report.finished = context_.clock.now();
   return report;
@@ -200,10 +215,28 @@ void Verification::plan_packs() {
   }
 }
 
+void Verification::leave_out_what_is_frozen() {
+  std::vector<std::uint32_t> packs;
+  for (const PackTask& task : packs_) packs.push_back(task.pack);
+  for (const std::uint32_t pack : packs_not_readable(context_, index_, packs, stop_)) {
+    const auto task = std::find_if(packs_.begin(), packs_.end(),
+                                   [&](const PackTask& one) { return one.pack == pack; });
+    for (const BackupNeeds& needs : backups_) {
+      if (std::any_of(task->slots.begin(), task->slots.end(),
+                      [&](std::uint32_t slot) { return needs.needs(slot); })) {
+        findings_.add_frozen(pack_name(index_.pack(pack).id), needs.backup);
+      }
+    }
+    packs_.erase(task);
+  }
+}
+
 void Verification::check_in_parallel() {
   std::uint64_t total_bytes = 0;
-  for (const std::uint32_t slot : needed_slots_) {
-    total_bytes += index_.slots()[slot].location.stored_length;
+  for (const PackTask& task : packs_) {
+    for (const std::uint32_t slot : task.slots) {
+      total_bytes += index_.slots()[slot].location.stored_length;
+    }
   }
   progress_.phase("verifying", options_.quick ? 0 : total_bytes);
   std::atomic<std::size_t> next{0};

@@ -31,6 +31,7 @@ using NeededLogs = std::function<std::vector<std::string>(const BackupSummary&)>
 struct VerifyReport {
   std::uint64_t checked = 0;  // objects
   std::vector<Damage> damaged;
+  std::vector<Damage> frozen;  // could not be read, and are no damage: cold storage
   base::Time started;
   base::Time finished;
 };

@@ -24,11 +24,13 @@ StoredReport decode(base::ByteView body) {
   if (!finished) return result;
   result.finished = *finished;
   for (const nlohmann::json& backup : report.at("backups")) {
-    const auto& damaged = report.at("damaged");
-    if (std::none_of(damaged.begin(), damaged.end(),
-                     [&](const nlohmann::json& item) { return item.at("backup") == backup; })) {
-      result.whole.push_back(backup.get<std::string>());
-    }
+    const auto is_among = [&](const nlohmann::json& items) {
+      return std::any_of(items.begin(), items.end(),
+                         [&](const nlohmann::json& item) { return item.at("backup") == backup; });
+    };
+    if (is_among(report.at("damaged")) || is_among(report.value("frozen", nlohmann::json::array())))
+      continue;
+    result.whole.push_back(backup.get<std::string>());
   }
   return result;
 }
@@ -37,18 +39,22 @@ StoredReport decode(base::ByteView body) {
 
 void put_verify_report(const Context& context, const VerifyOptions& options,
                        const VerifyReport& report) {
-  nlohmann::json damaged = nlohmann::json::array();
-  for (const Damage& item : report.damaged) {
-    damaged.push_back(
-        {{"object", item.object}, {"backup", item.backup}, {"problem", item.problem}});
-  }
-  const nlohmann::json body = {{"kind", "verify"},
-                               {"started", base::format_time(report.started)},
-                               {"finished", base::format_time(report.finished)},
-                               {"full", !options.quick},
-                               {"backups", options.backups},
-                               {"checked", report.checked},
-                               {"damaged", std::move(damaged)}};
+  const auto list = [](const std::vector<Damage>& items) {
+    nlohmann::json result = nlohmann::json::array();
+    for (const Damage& item : items) {
+      result.push_back(
+          {{"object", item.object}, {"backup", item.backup}, {"problem", item.problem}});
+    }
+    return result;
+  };
+  nlohmann::json body = {{"kind", "verify"},
+                         {"started", base::format_time(report.started)},
+                         {"finished", base::format_time(report.finished)},
+                         {"full", !options.quick},
+                         {"backups", options.backups},
+                         {"checked", report.checked},
+                         {"damaged", list(report.damaged)}};
+  if (!report.frozen.empty()) body["frozen"] = list(report.frozen);
   const std::string name = std::string(kPrefix) + ReportId::make(context.random).hex();
   // A problem may quote a name that is not UTF-8.
   put_metadata(context, name, MetadataKind::kReport,

@@ -29,7 +29,7 @@ bool is_private(const fs::path& path, mode_t type) {
 std::optional<fs::path> place_for(const RepositoryConfig& config) {
   const std::optional<fs::path> directory = private_directory();
   if (!directory) return std::nullopt;
-  const crypto::Digest digest = crypto::sha256(base::as_bytes(config.url));
+  const crypto::Digest digest = crypto::sha256(base::as_bytes(config.place()));
   return *directory / (base::to_hex(digest).substr(0, 32) + ".key");
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "repository/cold_packs.h"
 #include "repository/record.h"
 #include "stack/config.h"
 
@@ -34,6 +35,7 @@ struct RestoreOptions {
   bool delta = false;   // over what is there: write only what differs, remove what does not belong
   bool start = false;   // start the server and wait until it has recovered
   int workers = 2;
+  repository::ThawRequest thaw;  // of what is in cold storage
   // Of PostgreSQL alone; other kinds refuse them (kUsage).
   std::optional<std::string> lsn;
   std::optional<std::string> xid;

@@ -31,6 +31,10 @@ struct RepositoryConfig {
   std::string where;
 
   bool is_directory() const { return url.find("://") == std::string::npos; }
+  // What tells it from others: buckets of two stores may have the same name.
+  std::string place() const {
+    return s3.options.endpoint.empty() ? url : url + " at " + s3.options.endpoint;
+  }
 };
 
 struct ComponentConfig {

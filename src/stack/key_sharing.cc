@@ -15,6 +15,14 @@ using base::ErrorKind;
 using repository::Credential;
 using repository::Repository;
 
+// Another key file opens another repository: it need not be asked, which may take long.
+bool may_be_opened_alike(const RepositoryConfig& other, const RepositoryConfig& wanted) {
+  if (other.name == wanted.name || other.key_file.empty() != wanted.key_file.empty()) return false;
+  std::error_code ignored;
+  return other.key_file == wanted.key_file ||
+         std::filesystem::equivalent(other.key_file, wanted.key_file, ignored);
+}
+
 // Null where there is no repository.
 std::unique_ptr<storage::Storage> find_repository(const RepositoryConfig& config,
                                                   const base::Clock& clock,
@@ -47,7 +55,7 @@ KeySharing find_shared_keys(std::span<const RepositoryConfig> others,
   KeySharing sharing;
   if (credential.kind == Credential::Kind::kExported) return sharing;  // it opens no slot
   for (const RepositoryConfig& other : others) {
-    if (other.name == wanted.name) continue;
+    if (!may_be_opened_alike(other, wanted)) continue;
     try {
       const auto repository = open_with(other, credential, clock, random);
       if (!repository || !repository->keyring().can_read_data()) continue;
@@ -67,7 +75,7 @@ bool is_key_file_of_another(std::span<const RepositoryConfig> others,
                             const RepositoryConfig& wanted, const base::Clock& clock,
                             crypto::Random& random) {
   return std::any_of(others.begin(), others.end(), [&](const RepositoryConfig& other) {
-    if (other.name == wanted.name || other.key_file != wanted.key_file) return false;
+    if (!may_be_opened_alike(other, wanted)) return false;
     try {
       return find_repository(other, clock, random) != nullptr;
     } catch (const Error& error) {

@@ -19,8 +19,9 @@ struct KeySharing {
   std::vector<std::string> notes;              // which ones could not be asked, and why
 };
 
-// Looks for keys for a new repository: those of the first of `others` that the credential opens
-// with full rights. One that cannot be reached is no error.
+// Looks for keys for a new repository: those of the first of `others` with the same key file, or
+// with a passphrase, that the credential opens with full rights. One that cannot be reached is no
+// error.
 KeySharing find_shared_keys(std::span<const RepositoryConfig> others,
                             const RepositoryConfig& wanted,
                             const repository::Credential& credential, const base::Clock& clock,

@@ -12,6 +12,7 @@
 #include "postgres/restore_plan.h"
 #include "postgres/server.h"
 #include "postgres/wal_retention.h"
+#include "stack/coverage.h"
 
 namespace holdfast::stack {
 namespace {
@@ -89,17 +90,22 @@ class PostgresComponent final : public Component {
   repository::BackupSummary take_backup(const repository::Context& context,
                                         const BackupOptions& options, base::Progress& progress,
                                         std::stop_token stop) override {
-    return postgres::take_backup(context,
-                                 {.component = config_.name,
-                                  .connection = config_.connection,
-                                  .job = options.job,
-                                  .incremental = options.kind == "incremental",
-                                  .audit_share = options.audit_share.value_or(config_.audit_share),
-                                  .workers = options.workers,
-                                  .rate_bytes = options.rate_bytes,
-                                  .hold_wal = options.hold_wal,
-                                  .accept_new_system = options.accept_new_system},
-                                 progress, stop);
+    repository::BackupSummary backup =
+        postgres::take_backup(context,
+                              {.component = config_.name,
+                               .connection = config_.connection,
+                               .job = options.job,
+                               .incremental = options.kind == "incremental",
+                               .audit_share = options.audit_share.value_or(config_.audit_share),
+                               .workers = options.workers,
+                               .rate_bytes = options.rate_bytes,
+                               .hold_wal = options.hold_wal,
+                               .accept_new_system = options.accept_new_system},
+                              progress, stop);
+    for (std::string& warning : cover_new_backup(context, backup, progress, stop)) {
+      backup.warnings.push_back(std::move(warning));
+    }
+    return backup;
   }
 
   RestoreOutcome restore(const repository::Context& context, const RestoreOptions& options,
@@ -113,7 +119,8 @@ class PostgresComponent final : public Component {
                                    .tablespaces = options.tablespaces,
                                    .restore_command = options.restore_command,
                                    .delta = options.delta,
-                                   .workers = options.workers},
+                                   .workers = options.workers,
+                                   .thaw = options.thaw},
                                   progress, stop);
     RestoreOutcome outcome;
     outcome.backup = plan.record.summary.id;

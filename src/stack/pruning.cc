@@ -6,6 +6,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "repository/unfinished_uploads.h"
+#include "stack/coverage.h"
 
 namespace holdfast::stack {
 namespace {
@@ -78,11 +80,14 @@ class PruningRun {
     }
     find_backups();
     decide();
+    keep_what_is_locked();
     choose_logs();
     find_windows();
     const repository::PruneRequest request = make_request();
     result_.report = lock ? repository::prune(context_, request, *lock, progress_, stop_)
                           : repository::plan_prune(context_, request, progress_, stop_);
+    remove_unfinished_uploads(lock.get());
+    if (lock) cover_what_stays(lock->since());
     result_.report.problems.insert(result_.report.problems.begin(), problems_.begin(),
                                    problems_.end());
     return std::move(result_);
@@ -137,6 +142,39 @@ class PruningRun {
     for (std::size_t i = 0; i < fates.size(); ++i) result_.backups[i].fate = fates[i];
   }
 
+  // A record that cannot be destroyed stays, and its backup with it.
+  void keep_what_is_locked() {
+    std::vector<std::string> records;
+    for (const auto& [backup, fate] : result_.backups) {
+      if (!fate.keep) records.push_back(repository::record_name(backup.summary.id));
+    }
+    const auto locked = repository::locked_objects(context_, records, result_.now, stop_);
+    for (auto& [backup, fate] : result_.backups) {
+      const auto lock = locked.find(repository::record_name(backup.summary.id));
+      if (fate.keep || lock == locked.end()) continue;
+      fate = {.keep = true, .why = "no longer, but it is locked", .until = lock->second};
+      held_.insert(backup.summary.id);
+      ++result_.locked_backups;
+      note_lock(lock->second);
+    }
+  }
+
+  void note_lock(base::Time until) {
+    result_.next_unlocked = std::min(result_.next_unlocked.value_or(until), until);
+  }
+
+  void leave_out_locked_logs(LogRemoval& removal) {
+    const auto locked = repository::locked_objects(context_, removal.objects, result_.now, stop_);
+    if (locked.empty()) return;
+    std::erase_if(removal.objects, [&](const std::string& name) { return locked.contains(name); });
+    for (const auto& [name, until] : locked) note_lock(until);
+    result_.locked_logs += locked.size();
+    removal.bytes = 0;
+    for (const std::string& name : removal.objects) {
+      if (const auto info = context_.storage.stat(name)) removal.bytes += info->size_bytes;
+    }
+  }
+
   // Kind by kind: two components may be of the same cluster.
   void choose_logs() {
     if (!all_are_readable_) return;  // what they need is not known
@@ -152,6 +190,7 @@ class PruningRun {
       retention.oldest_run = oldest_run_;
       retention.other_systems = newest_systems_are_good(type);
       LogRemoval removal = component->logs_to_remove(context_, retention);
+      leave_out_locked_logs(removal);
       result_.logs_bytes += removal.bytes;
       result_.logs.insert(result_.logs.end(), std::make_move_iterator(removal.objects.begin()),
                           std::make_move_iterator(removal.objects.end()));
@@ -198,11 +237,35 @@ class PruningRun {
   repository::PruneRequest make_request() const {
     repository::PruneRequest request;
     request.grace = options_.grace;
+    request.wait_for_minimum = options_.wait_for_minimum;
     for (const auto& [backup, fate] : result_.backups) {
       if (!fate.keep) request.backups.push_back(backup.summary.id);
     }
     request.logs = result_.logs;
     return request;
+  }
+
+  void remove_unfinished_uploads(const repository::Lock* lock) {
+    const base::Time now = lock == nullptr ? result_.now : lock->since();
+    const repository::AbandonedUploads found =
+        repository::abandoned_uploads(context_, now, options_.grace, oldest_run_);
+    if (!found.problem.empty()) {
+      result_.report.notes.push_back("unfinished uploads were not looked for: " + found.problem);
+    }
+    if (lock != nullptr) repository::abort_uploads(context_, found.uploads);
+    result_.uploads = found.uploads.size();
+  }
+
+  void cover_what_stays(base::Time now) {
+    std::vector<BackupSummary> stay;
+    for (const auto& [backup, fate] : result_.backups) {
+      if (fate.keep && !held_.contains(backup.summary.id)) stay.push_back(backup.summary);
+    }
+    result_.coverage = cover_backups(context_, stay, now, progress_, stop_);
+    if (!result_.coverage) return;
+    result_.report.problems.insert(result_.report.problems.end(),
+                                   result_.coverage->problems.begin(),
+                                   result_.coverage->problems.end());
   }
 
   const Context& context_;
@@ -212,6 +275,7 @@ class PruningRun {
   const std::stop_token stop_;
   bool all_are_readable_ = true;
   std::optional<base::Time> oldest_run_;
+  std::set<std::string> held_;  // backups that stay for their locks alone
   std::vector<std::string> problems_;
   Pruning result_;
 };

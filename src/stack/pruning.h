@@ -8,6 +8,7 @@
 
 #include "base/progress.h"
 #include "repository/prune.h"
+#include "repository/retention_lock.h"
 #include "stack/component.h"
 #include "stack/retention.h"
 
@@ -16,6 +17,7 @@ namespace holdfast::stack {
 struct PruningOptions {
   bool dry_run = false;  // nothing is written
   base::Duration grace = repository::kDefaultGrace;
+  bool wait_for_minimum = false;  // as in repository::PruneRequest
 };
 
 struct PrunedBackup {
@@ -29,6 +31,13 @@ struct Pruning {
   std::vector<PrunedBackup> backups;  // oldest first
   std::vector<std::string> logs;      // that go
   std::uint64_t logs_bytes = 0;
+  // What would go, but the store lets nobody destroy it yet: backups (they are kept in `backups`)
+  // and logs; and when the first of them is free.
+  std::uint64_t locked_backups = 0;
+  std::uint64_t locked_logs = 0;
+  std::optional<base::Time> next_unlocked;
+  std::uint64_t uploads = 0;                      // unfinished ones of killed runs, aborted
+  std::optional<repository::Coverage> coverage;   // of the backups that stay; not of a dry run
   std::map<std::string, RecoveryWindow> windows;  // of each component, afterwards
   repository::PruneReport report;
 };

@@ -8,6 +8,7 @@
 #include "repository/record.h"
 #include "stack/repositories.h"
 #include "storage/directory.h"
+#include "storage/object_store.h"
 
 namespace holdfast::stack {
 namespace {
@@ -31,7 +32,12 @@ class Check {
                                          ? "reading and writing"
                                          : "writing alone, as the key allows"));
     });
-    attempt("space", [&] { check_space(); });
+    if (config_.is_directory()) {
+      attempt("space", [&] { check_space(); });
+    } else {
+      attempt("credentials", [&] { check_credentials_file(); });
+      attempt("store", [&] { check_store(clock, random); });
+    }
     if (result_.repository == nullptr) return std::move(result_);
     attempt("lock", [&] { check_lock(); });
     attempt("records", [&] { check_records(); });
@@ -101,8 +107,30 @@ class Check {
     check_room_for_next();
   }
 
+  // Those in other places are protected by whoever gave them.
+  void check_credentials_file() {
+    const std::string file = storage::s3::credentials_file(config_.s3.credentials).string();
+    if (key_file_access(file) != KeyFileAccess::kOthers) return;
+    attention("credentials", fmt::format("every user of this machine may read {}", file),
+              fmt::format("run: chmod 600 {}", file));
+  }
+
+  void check_store(const base::Clock& clock, crypto::Random& random) {
+    std::unique_ptr<storage::Storage> own;
+    if (result_.repository == nullptr) own = open_storage(config_, clock, random);
+    storage::Storage& storage = own ? *own : result_.repository->storage();
+    if (storage.object_store() == nullptr) return;
+    for (storage::StoreFinding& found : storage.object_store()->examine()) {
+      using Theirs = storage::StoreFinding::Verdict;
+      const Verdict verdict = found.verdict == Theirs::kGood        ? Verdict::kGood
+                              : found.verdict == Theirs::kAttention ? Verdict::kAttention
+                                                                    : Verdict::kBad;
+      report_(
+          {verdict, std::move(found.what), std::move(found.detail), std::move(found.advice), {}});
+    }
+  }
+
   void check_space() {
-    if (!config_.is_directory()) return;
     space_ = storage::space_of(config_.url);
     const std::string detail =
         fmt::format("{} of {} are free below {}", base::format_size(space_->free_bytes),

@@ -116,6 +116,17 @@ bool names(const repository::VerifyReport& report, const std::string& object) {
                      [&](const repository::Damage& damage) { return damage.object == object; });
 }
 
+// What was found stands, whether or not this credential may keep it.
+void keep_report(const repository::Context& context, const repository::VerifyOptions& options,
+                 const repository::VerifyReport& report, base::Progress& progress) {
+  try {
+    repository::put_verify_report(context, options, report);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kRefused && error.kind() != ErrorKind::kPermission) throw;
+    progress.note(fmt::format("the report is not kept: {}", error.what()));
+  }
+}
+
 }  // namespace
 
 std::vector<repository::Damage> damage_at_opening(const RepositoryConfig& config,
@@ -155,7 +166,7 @@ Verification verify_backups(const repository::Repository& repository,
       if (!names(result.report, damage.object)) result.report.damaged.push_back(damage);
     }
   }
-  if (!options.quick) repository::put_verify_report(context, what, result.report);
+  if (!options.quick) keep_report(context, what, result.report, progress);
   return result;
 }
 

@@ -184,16 +184,49 @@ TEST(Init, SaysThatTheKeyMustBeKeptElsewhereToo) {
 
 TEST(Init, GoesOnPastARepositoryItCannotMake) {
   const Stack stack;
-  std::ofstream(stack.file("holdfast.yaml")) << "repositories:\n"
-                                                "  far: {url: \"s3://bucket/x\", key_file: k1}\n"
-                                                "  near: {url: repo, key_file: k2}\n";
+  std::ofstream(stack.file("holdfast.yaml"))
+      << "repositories:\n"
+         "  far: {url: \"s3://bucket/x\", key_file: k1, credentials: {file: none}}\n"
+         "  near: {url: repo, key_file: k2}\n";
   const Outcome outcome = stack.run({"init", "--json"});
-  EXPECT_EQ(outcome.status, 3);
+  EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.json()["repositories"][0]["error"]["message"].get<std::string>(),
-              HasSubstr("not supported by this version yet"));
+              HasSubstr("there is no profile default in "));
   EXPECT_EQ(outcome.json()["repositories"][1]["created"], true);
   EXPECT_EQ(stack.run({"init", "-r", "near"}).status, 0);
   EXPECT_EQ(stack.run({"init", "-r", "far"}).status, 2);
+}
+
+// A configuration with two repositories of one key file, and a third of its own.
+void write_three(const Stack& stack) {
+  std::ofstream(stack.file("holdfast.yaml")) << "repositories:\n"
+                                                "  main: {url: repo, key_file: k1}\n"
+                                                "  offsite: {url: offsite, key_file: k1}\n"
+                                                "  apart: {url: apart, key_file: k2}\n";
+}
+
+TEST(Init, GivesRepositoriesOfOneKeyFileTheSameKeys) {
+  const Stack stack;
+  write_three(stack);
+  const json made = stack.run({"init", "--json"}).json()["repositories"];
+  EXPECT_EQ(made[0]["shares_keys_with"], nullptr);
+  EXPECT_EQ(made[1]["shares_keys_with"], "main");
+  EXPECT_EQ(made[2]["shares_keys_with"], nullptr);
+}
+
+TEST(Copy, NeedsABackupAndAnotherRepository) {
+  const Stack stack;
+  write_three(stack);
+  stack.run({"init"});
+  EXPECT_EQ(stack.run({"copy", "--to", "offsite"}).status, 2);
+  EXPECT_EQ(stack.run({"copy", "latest"}).status, 2);
+  EXPECT_EQ(stack.run({"copy", "latest", "--to", "nowhere"}).status, 2);
+  const Outcome itself = stack.run({"copy", "latest", "--to", "main"});
+  EXPECT_EQ(itself.status, 2);
+  EXPECT_THAT(itself.err, HasSubstr("copied from"));
+  const Outcome none = stack.run({"copy", "latest", "--to", "offsite", "--json"});
+  EXPECT_EQ(none.status, 4);
+  EXPECT_EQ(none.json()["error"]["code"], "not_found");
 }
 
 TEST(List, ShowsThatThereIsNothingYet) {

@@ -138,9 +138,13 @@ check_incremental() { # check_incremental NAME METHOD
   rm -rf "$work/$1".[if]*
 }
 
-for checksums in on off; do
+both=(on off)
+[[ $storage == directory ]] || both=(on) # what differs is nothing to the storage
+for checksums in "${both[@]}"; do
   if [[ $checksums == on ]]; then options=(--data-checksums); else options=(); fi
   new_stack "${options[@]}"
+  sql "alter system set autovacuum = off" # it would work between the two backups that are compared
+  sql "select pg_reload_conf()" >/dev/null
   prepare
   backup
   changes

@@ -43,19 +43,19 @@ wait_for "all of it to be older than the keep of 1s" is_old
 
 # A plan says it all, and writes nothing.
 listing=$(objects --long)
-expect 0 holdfast --json prune --dry-run --grace 0s
+expect 0 holdfast -r main --json prune --dry-run --grace 0s
 same "a dry run writes nothing" "$listing" "$(objects --long)"
 same "what goes" "$first $second" "$(result '" ".join(b["id"] for b in d["backups"] if not b["keep"])')"
 segments=$(result 'd["removed"]["wal"]')
 ((segments > 0)) || fail "no WAL would go"
 window=$(result 'd["windows"]["database"]')
-expect 0 holdfast prune --dry-run
+expect 0 holdfast -r main prune --dry-run
 says "older than the"
 says "job long keeps 365 days"
 
 # The first run condemns, and a later one frees, when the grace time has passed.
 packs=$(count_packs)
-expect 0 holdfast --json prune
+expect 0 holdfast -r main --json prune
 same "backups removed" 2 "$(result 'd["removed"]["backups"]')"
 same "WAL removed" "$segments" "$(result 'd["removed"]["wal"]')"
 ((before + 5 > $(archived_segments | wc -l))) || fail "no segment was removed"
@@ -64,11 +64,11 @@ expect 0 holdfast verify --all
 expect 0 holdfast --json list
 same "what is left" "$third" "$(result '" ".join(b["id"] for b in d["backups"])')"
 same "the window that was foretold" "$window" "$(result 'd["windows"]["database"]')"
-expect 0 holdfast prune --grace 0s
+expect 0 holdfast -r main prune --grace 0s
 (($(count_packs) < packs)) || fail "no pack was removed"
 at_most_15_percent_more
 expect 0 holdfast verify --all
-expect 0 holdfast --json prune --grace 0s
+expect 0 holdfast -r main --json prune --grace 0s
 same "nothing is left to do" 0 "$(result 'd["removed"]["packs"] + d["condemned"]["packs"]')"
 
 expect 0 holdfast restore database --to "$work/back"
@@ -83,8 +83,8 @@ sql "drop table prices"
 backup --job long
 fill prices 70
 begin_backup
-expect 0 holdfast prune --grace 0s
-expect 0 holdfast prune --grace 0s
+expect 0 holdfast -r main prune --grace 0s
+expect 0 holdfast -r main prune --grace 0s
 kill -CONT "$backup_pid"
 wait "$backup_pid" || fail "the backup failed: $(cat "$work/background.err")"
 expect 0 holdfast verify --all
@@ -94,18 +94,18 @@ for round in 1 2 3 4 5 6; do
   sql "update prices set id = -id where id % 6 = $round"
   backup --job brief
   backup --job long
-  "${server_user[@]}" "$program" -c "$config" prune --grace 0s >/dev/null 2>&1 &
+  "${server_user[@]}" "$program" -c "$config" -r main prune --grace 0s >/dev/null 2>&1 &
   prune_pid=$!
   sleep "0.0$((RANDOM % 9))$round"
   kill -9 "$prune_pid" 2>/dev/null || true
   wait "$prune_pid" 2>/dev/null || true
   expect 0 holdfast verify --all --quick
 done
-expect 0 holdfast prune --grace 0s
+expect 0 holdfast -r main prune --grace 0s
 expect 0 holdfast verify --all
 
 # Two prunes exclude each other; without a job that covers it nothing goes.
 sed -i '/^jobs:/,/^wal:/d' "$config"
-expect 0 holdfast --json prune --grace 0s
+expect 0 holdfast -r main --json prune --grace 0s
 same "kept for ever" 0 "$(result 'len([b for b in d["backups"] if not b["keep"]])')"
-expect 2 holdfast prune --grace soon
+expect 2 holdfast -r main prune --grace soon

@@ -20,8 +20,9 @@ install -m 644 "$project"/tests/{e2e/{random_workload,workload_actions,workload_
 prune=()
 if "$program" help | grep -q '^  prune '; then prune=(--prune); fi
 
+if [[ $storage == directory ]]; then steps=12; else steps=6; fi
 unset PGPORT
 as_server python3 -B "$judge/random_workload.py" --work "$work" --data "$data" --program "$program" \
   --config "$config" --repository "$(location)" --bin "$(pg_bin "$version")" --version "$version" \
-  --seed "${SEED:-1}" --steps "${STEPS:-12}" "${prune[@]}" ||
+  --seed "${SEED:-1}" --steps "${STEPS:-$steps}" "${prune[@]}" ||
   fail "the random workload"

@@ -18,6 +18,8 @@ components:
 jobs:
   daily: {at: "0 2 * * *", backup: database, keep: 7d, repository: [near, far]}
 END
+slow=$work/slow.yaml # so that a backup is in the middle when it is stopped
+{ cat "$config" && echo "limits: {rate: 20MiB}"; } >"$slow"
 expect 0 holdfast init
 start_server "$data" 5432
 fill orders 60
@@ -37,7 +39,7 @@ recycle_wal_during_a_backup() {
   local before
   fill "$1" 60
   before=$(packs_in_far)
-  "${server_user[@]}" "$program" -c "$config" -r far backup database \
+  "${server_user[@]}" "$program" -c "$slow" -r far backup database \
     >"$work/background.out" 2>"$work/background.err" &
   backup_pid=$!
   until (($(packs_in_far) > before)); do

@@ -26,12 +26,14 @@ class CopyFault : public CopyTest, public testing::WithParamInterface<storage::F
     const auto copy_of_target = storage::open_memory();
     storage::copy_objects(target.storage, *copy_of_target);
     const Context plain = of(target, *copy_of_target);
+    const auto copy_of_source = storage::open_memory();
+    storage::copy_objects(*from_.storage, *copy_of_source);
     storage::Faults faults;
-    storage::FaultStorage faulty(in_source ? *from_.storage : *copy_of_target, faults);
+    storage::FaultStorage faulty(in_source ? *copy_of_source : *copy_of_target, faults);
     storage::FaultPlan plan = GetParam();
     plan.at = n;
     faults.arm(plan);
-    const Context source = in_source ? from_.context_of(faulty) : from();
+    const Context source = in_source ? from_.context_of(faulty) : from_.context_of(*copy_of_source);
     try {
       for (const auto& copied : copy(source, in_source ? plain : of(target, faulty), backups_)) {
         if (!copied.error) continue;
@@ -43,7 +45,7 @@ class CopyFault : public CopyTest, public testing::WithParamInterface<storage::F
     const bool fired = faults.fired();
     for (const BackupSummary& backup : list_backups(plain).backups) expect_whole(plain, backup.id);
 
-    for (const auto& copied : copy(from(), plain, backups_)) {
+    for (const auto& copied : copy(from_.context_of(*copy_of_source), plain, backups_)) {
       if (copied.error) ADD_FAILURE() << copied.error->what();
     }
     EXPECT_EQ(list_backups(plain).backups.size(), 3u);

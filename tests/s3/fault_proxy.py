@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stands between an S3 client and its store and does to requests what networks and stores do to them.
 
-    fault_proxy.py serve UPSTREAM_PORT [--port N] [--control N] [--seed N] [WORD...]
+    fault_proxy.py serve UPSTREAM_PORT [WORD...] [--port N] [--control N] [--seed N]
     fault_proxy.py tell CONTROL_PORT WORD...
 
 serve prints "PORT CONTROL_PORT" once it listens (0 and no --port: any that are free). The words, at the start

@@ -327,6 +327,37 @@ def remove_version(place, name, version):
     place.remove(name, version)
 
 
+@command("lock")
+def lock(place, name, time):
+    """NAME SECONDS: locks it for so long from now on."""
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=int(time))
+    place.request("PUT", name, [("retention", "")], body=(
+        "<Retention><Mode>COMPLIANCE</Mode>"
+        f"<RetainUntilDate>{until:%Y-%m-%dT%H:%M:%SZ}</RetainUntilDate></Retention>").encode())
+
+
+@command("attack")
+def attack(place):
+    """Destroys all that these credentials can: each version of each object, by every way there is to shorten
+    its retention first; then overwrites and deletes every name. Prints the names of which a version is gone."""
+    names = set()
+    for name, version, kind, _ in place.versions(""):
+        names.add(name)
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
+        retention = f"<RetainUntilDate>{soon:%Y-%m-%dT%H:%M:%SZ}</RetainUntilDate></Retention>"
+        bypass = {"x-amz-bypass-governance-retention": "true"}
+        for body in ("<Retention/>", "<Retention><Mode>GOVERNANCE</Mode>" + retention,
+                     "<Retention><Mode>COMPLIANCE</Mode>" + retention):
+            with contextlib.suppress(StoreError):
+                place.request("PUT", name, [("retention", ""), ("versionId", version)], bypass, body.encode())
+        with contextlib.suppress(StoreError):
+            place.request("DELETE", name, [("versionId", version)], bypass)
+            print(name, kind)
+    for name in names:
+        place.put(name, b"nothing is left of it")
+        place.remove(name)
+
+
 @command("uploads")
 def list_uploads(place, prefix=""):
     """[PREFIX]: NAME UPLOAD of the multipart uploads that are not finished."""

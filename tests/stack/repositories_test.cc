@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "repository/copy.h"
 #include "storage/temporary_directory.h"
 
 namespace holdfast::stack {
@@ -138,12 +139,83 @@ TEST_F(Repositories, OpenByAPassphraseFromFileOrEnvironment) {
   EXPECT_THAT(error.what(), HasSubstr("x:4:5"));
 }
 
-TEST_F(Repositories, OnS3AreNotSupportedYet) {
+// ---- Keys of several repositories ---------------------------------------------------------------
+
+class TwoRepositories : public Repositories {
+ protected:
+  TwoRepositories() {
+    other_ = config_;
+    other_.name = "offsite";
+    other_.url = (directory_.path() / "offsite").string();
+    create();
+  }
+  CreatedRepository create_other(bool own_keys = false) {
+    const std::vector<RepositoryConfig> all = {config_, other_};
+    return create_repository(other_, clock_, random_, {.others = all, .own_keys = own_keys});
+  }
+  bool share() {
+    const auto other = open_repository(other_, clock_, random_);
+    return repository::share_keys(open()->keyring(), other->keyring());
+  }
+
+  RepositoryConfig other_;
+};
+
+TEST_F(TwoRepositories, OfOneKeyFileHaveTheSameKeys) {
+  EXPECT_EQ(create_other().shares_keys_with, "main");
+  EXPECT_TRUE(share());
+  EXPECT_TRUE(open_repository(other_, clock_, random_)->keyring().can_read_data());
+}
+
+TEST_F(TwoRepositories, HaveTheirOwnKeysWhereThatIsWished) {
+  EXPECT_EQ(create_other(true).shares_keys_with, "");
+  EXPECT_FALSE(share());
+}
+
+TEST_F(TwoRepositories, OfTwoKeyFilesHaveTheirOwnKeys) {
+  other_.key_file += ".other";
+  const CreatedRepository made = create_other();
+  EXPECT_TRUE(made.key_file_created);
+  EXPECT_EQ(made.shares_keys_with, "");
+  EXPECT_FALSE(share());
+}
+
+TEST_F(TwoRepositories, AreMadeThoughTheOtherCannotBeAsked) {
+  std::ofstream(fs::path(config_.url) / "format") << "damaged";
+  const CreatedRepository made = create_other();
+  EXPECT_TRUE(made.created);
+  EXPECT_EQ(made.shares_keys_with, "");
+  ASSERT_EQ(made.notes.size(), 1U);
+  EXPECT_THAT(made.notes.front(), HasSubstr("main could not be asked"));
+}
+
+// It would take the place of the lost one, which alone opens the other.
+TEST_F(TwoRepositories, GetNoNewKeyFileForALostOne) {
+  fs::remove(config_.key_file);
+  for (const bool own_keys : {false, true}) {
+    EXPECT_EQ(failure([&] { create_other(own_keys); }).kind(), ErrorKind::kKey);
+  }
+  EXPECT_FALSE(fs::exists(config_.key_file));
+}
+
+TEST_F(Repositories, InABucketNeedCredentials) {
+  setenv("HOME", directory_.path().c_str(), 1);
+  setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+  unsetenv("AWS_ACCESS_KEY_ID");
   config_.url = "s3://bucket/prefix";
+  config_.s3.options.bucket = "bucket";
   for (const base::Error& error : {failure([&] { open(); }), failure([&] { create(); })}) {
     EXPECT_EQ(error.kind(), ErrorKind::kConfig);
-    EXPECT_THAT(error.what(), HasSubstr("not supported by this version yet"));
+    EXPECT_THAT(error.what(), HasSubstr("no credentials for the object store"));
   }
+}
+
+TEST_F(Repositories, InABucketNeedTheirCaFile) {
+  config_.url = "s3://bucket/prefix";
+  config_.s3.options = {.bucket = "bucket", .ca_file = "/nowhere/ca.pem"};
+  const base::Error error = failure([&] { open(); });
+  EXPECT_EQ(error.kind(), ErrorKind::kConfig);
+  EXPECT_THAT(error.what(), HasSubstr("holdfast.yaml:2:3: there is no ca_file /nowhere/ca.pem"));
 }
 
 }  // namespace

@@ -38,12 +38,10 @@ std::string decoded(const pugi::xml_node& root, std::string_view text) {
   return encoded ? url_decoded(text) : std::string(text);
 }
 
-// Listings give fractions of a second, headers do not: whole seconds everywhere, so that two views
-// of one object agree.
 base::Time moment(const char* text) {
-  const auto time = base::parse_time(text, base::Time());
+  const auto time = parse_moment(text);
   if (!time) not_understood(fmt::format("\"{}\" is no time", text));
-  return std::chrono::floor<std::chrono::seconds>(*time);
+  return *time;
 }
 
 std::uint64_t number(const char* text) {
@@ -148,6 +146,15 @@ std::string read_element(base::ByteView body, const char* name) {
   const pugi::xml_node found = document.document_element().find_node(
       [name](const pugi::xml_node& node) { return std::strcmp(node.name(), name) == 0; });
   return found.child_value();
+}
+
+std::optional<base::Time> parse_moment(std::string_view text) {
+  std::string whole(text);
+  const std::size_t fraction = whole.find('.');
+  if (fraction != std::string::npos) {
+    whole.erase(fraction, whole.find_first_not_of("0123456789", fraction + 1) - fraction);
+  }
+  return base::parse_time(whole, base::Time());
 }
 
 std::optional<base::Time> parse_http_date(std::string_view text) {

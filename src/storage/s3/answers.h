@@ -59,6 +59,10 @@ std::vector<DeleteFailure> read_delete_failures(base::ByteView body);
 // none.
 std::string read_element(base::ByteView body, const char* name);
 
+// "2015-10-21T07:28:00.000Z", with a fraction of any length (Ceph gives nanoseconds). Headers have
+// none, so it is dropped: two views of one object agree.
+std::optional<base::Time> parse_moment(std::string_view text);
+
 // "Wed, 21 Oct 2015 07:28:00 GMT", in whole seconds.
 std::optional<base::Time> parse_http_date(std::string_view text);
 

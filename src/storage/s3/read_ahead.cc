@@ -12,11 +12,43 @@ constexpr std::uint64_t kMemoryBytes = std::uint64_t{128} * 1024 * 1024;
 constexpr std::uint64_t kLeastUsedPercent = 35;
 // Then blocks are tried again.
 constexpr int kPiecesBeforeAnotherTrial = 100;
+constexpr std::size_t kTrails = 32;        // objects that are read at a time, by all threads
+constexpr std::size_t kEndsOfATrail = 16;  // threads that read one object, and their seeks
 
 }  // namespace
 
 bool ReadAhead::State::is_wasteful() const {
   return fetched_bytes >= kTrialBytes && used_bytes * 100 < fetched_bytes * kLeastUsedPercent;
+}
+
+// A new one where there is none; the one that was not used for longest goes.
+ReadAhead::Trail& ReadAhead::State::trail(const std::string& name) {
+  const auto found = std::find_if(trails.begin(), trails.end(),
+                                  [&](const Trail& trail) { return trail.name == name; });
+  if (found != trails.end()) {
+    trails.splice(trails.begin(), trails, found);
+  } else {
+    if (trails.size() >= kTrails) trails.pop_back();
+    trails.push_front({name});
+  }
+  return trails.front();
+}
+
+// Whether a piece begins where another one ended; notes its own end.
+bool ReadAhead::State::goes_on(const std::string& name, std::uint64_t offset, std::size_t size,
+                               std::size_t gap_bytes) {
+  std::list<std::uint64_t>& ends = trail(name).ends;
+  const auto before = std::find_if(ends.begin(), ends.end(), [&](std::uint64_t end) {
+    return offset >= end && offset - end <= gap_bytes;
+  });
+  const bool found = before != ends.end();
+  if (found) {
+    ends.erase(before);
+  } else if (ends.size() >= kEndsOfATrail) {
+    ends.pop_back();
+  }
+  ends.push_front(offset + size);
+  return found;
 }
 
 ReadAhead::ReadAhead(Fetch fetch, ReadAheadLimits limits)
@@ -29,7 +61,12 @@ ReadAhead::~ReadAhead() {
 
 std::optional<std::size_t> ReadAhead::read(const std::string& name, std::uint64_t offset,
                                            base::MutableByteView buffer) {
-  if (!goes_by_blocks(name, offset, buffer.size())) return fetch_(name, offset, buffer);
+  if (!goes_by_blocks(name, offset, buffer.size())) {
+    const std::optional<Piece> piece = fetch_(name, offset, buffer);
+    if (!piece) return std::nullopt;
+    note(name, *piece, false);
+    return piece->size;
+  }
   std::size_t done = 0;
   while (done < buffer.size()) {
     const std::uint64_t at = offset + done;
@@ -41,11 +78,12 @@ std::optional<std::size_t> ReadAhead::read(const std::string& name, std::uint64_
     const Content content = wanted.content.get();
     if (!content) return std::nullopt;
     const std::size_t skip = at - number * limits_.block_bytes;
-    if (skip >= content->size()) break;
-    const std::size_t count = std::min(buffer.size() - done, content->size() - skip);
-    std::memcpy(buffer.data() + done, content->data() + skip, count);
+    const base::Bytes& bytes = content->bytes;
+    if (skip >= bytes.size()) break;
+    const std::size_t count = std::min(buffer.size() - done, bytes.size() - skip);
+    std::memcpy(buffer.data() + done, bytes.data() + skip, count);
     done += count;
-    if (content->size() < limits_.block_bytes) break;  // the object's end
+    if (content->is_last) break;
   }
   state_.lock()->used_bytes += done;
   return done;
@@ -53,8 +91,9 @@ std::optional<std::size_t> ReadAhead::read(const std::string& name, std::uint64_
 
 bool ReadAhead::goes_by_blocks(const std::string& name, std::uint64_t offset, std::size_t size) {
   auto state = state_.lock();
+  const bool goes_on = state->goes_on(name, offset, size, limits_.gap_bytes);
   if (state->blocks.contains({name, offset / limits_.block_bytes})) return true;
-  if (size < limits_.small_bytes && offset != 0) return false;
+  if (!goes_on && size < limits_.block_bytes) return false;
   if (!state->is_wasteful()) return true;
   if (++state->pieces < kPiecesBeforeAnotherTrial) return false;
   state->pieces = 0;
@@ -96,23 +135,33 @@ void ReadAhead::make_room(State& state) {
   }
 }
 
+void ReadAhead::note(const std::string& name, const Piece& piece, bool in_block) {
+  auto state = state_.lock();
+  if (piece.object_size > 0) state->trail(name).object_size = piece.object_size;
+  if (!in_block) return;
+  state->fetched_bytes += piece.size;
+  if (state->fetched_bytes > kMemoryBytes) {
+    state->fetched_bytes /= 2;
+    state->used_bytes /= 2;
+  }
+}
+
 // Keeps the promise, whatever happens.
 void ReadAhead::fetch(const Key& key, std::promise<Content> promise) {
   try {
-    auto bytes = std::make_shared<base::Bytes>(limits_.block_bytes);
-    const auto size = fetch_(key.first, key.second * limits_.block_bytes, *bytes);
-    if (size) {
-      bytes->resize(*size);
-      auto state = state_.lock();
-      state->fetched_bytes += *size;
-      if (state->fetched_bytes > kMemoryBytes) {
-        state->fetched_bytes /= 2;
-        state->used_bytes /= 2;
-      }
+    auto stretch = std::make_shared<Stretch>();
+    stretch->bytes.resize(limits_.block_bytes);
+    const std::uint64_t begin = key.second * limits_.block_bytes;
+    const auto piece = fetch_(key.first, begin, stretch->bytes);
+    if (piece) {
+      stretch->bytes.resize(piece->size);
+      stretch->is_last =
+          piece->size < limits_.block_bytes || begin + piece->size == piece->object_size;
+      note(key.first, *piece, true);
     } else {
       drop(key);
     }
-    promise.set_value(size ? Content(std::move(bytes)) : nullptr);
+    promise.set_value(piece ? Content(std::move(stretch)) : nullptr);
   } catch (...) {
     drop(key);
     promise.set_exception(std::current_exception());
@@ -136,13 +185,6 @@ void ReadAhead::forget(const std::string& name) {
   }
 }
 
-// A block that failed is dropped before its promise is kept, so this does not throw.
-bool ReadAhead::is_last(const Block& block) const {
-  if (block.content.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
-  const Content content = block.content.get();
-  return !content || content->size() < limits_.block_bytes;
-}
-
 // The next block, where this one is read on: more than once, or behind the one before.
 void ReadAhead::fetch_ahead(const std::string& name, std::uint64_t number) {
   std::shared_ptr<std::promise<Content>> promise;
@@ -153,10 +195,8 @@ void ReadAhead::fetch_ahead(const std::string& name, std::uint64_t number) {
     const bool reads_on =
         block != state->blocks.end() &&
         (block->second.reads > 1 || (number > 0 && state->blocks.contains({name, number - 1})));
-    if (!reads_on || is_last(block->second) || state->is_wasteful() ||
-        state->blocks.contains(next)) {
-      return;
-    }
+    const bool is_last = next.second * limits_.block_bytes >= state->trail(name).object_size;
+    if (!reads_on || is_last || state->is_wasteful() || state->blocks.contains(next)) return;
     promise = std::make_shared<std::promise<Content>>(std::move(insert(*state, next).promise));
   }
   start_threads();

@@ -18,18 +18,24 @@ namespace holdfast::storage::s3 {
 
 struct ReadAheadLimits {
   std::size_t block_bytes = std::size_t{4} * 1024 * 1024;
-  std::size_t blocks = 20;              // held, those under way among them: 80 MiB
-  int threads = 4;                      // that fetch ahead
-  std::size_t small_bytes = 64 * 1024;  // a piece below it is fetched alone, but an object's begin
+  std::size_t blocks = 20;             // held, those under way among them: 80 MiB
+  int threads = 4;                     // that fetch ahead
+  std::size_t gap_bytes = 256 * 1024;  // that a piece may leave out and still go on
 };
 
-// Thread-safe. Several readers of one block wait for one request. While most of what is fetched is
-// not used (readers jump about), pieces are fetched as they are asked for.
+struct Piece {
+  std::size_t size = 0;           // of what was read
+  std::uint64_t object_size = 0;  // 0: not known
+};
+
+// Thread-safe. A piece that goes on where another one ended brings its block, and the next one;
+// what is read here and there is fetched as it is asked for, and so is all while most of what
+// blocks bring is not used. Several readers of one block wait for one request.
 class ReadAhead {
  public:
   // As Storage::read().
-  using Fetch = std::function<std::optional<std::size_t>(
-      const std::string& name, std::uint64_t offset, base::MutableByteView buffer)>;
+  using Fetch = std::function<std::optional<Piece>(const std::string& name, std::uint64_t offset,
+                                                   base::MutableByteView buffer)>;
   explicit ReadAhead(Fetch fetch, ReadAheadLimits limits = {});
   ~ReadAhead();
 
@@ -40,20 +46,34 @@ class ReadAhead {
 
  private:
   // Null: there is no such object.
-  using Content = std::shared_ptr<const base::Bytes>;
+  struct Stretch {
+    base::Bytes bytes;
+    bool is_last = false;  // the object ends with it
+  };
+  using Content = std::shared_ptr<const Stretch>;
   using Key = std::pair<std::string, std::uint64_t>;  // name, number of the block
   struct Block {
     std::shared_future<Content> content;
     std::list<Key>::iterator place;  // in the order of use
     int reads = 0;
   };
+  // Where pieces of an object ended last.
+  struct Trail {
+    std::string name;
+    std::uint64_t object_size = UINT64_MAX;  // until it is known
+    std::list<std::uint64_t> ends = {};
+  };
   struct State {
     std::map<Key, Block> blocks;
-    std::list<Key> order;  // the last used first
+    std::list<Key> order;     // the last used first
+    std::list<Trail> trails;  // the last used first
     std::uint64_t fetched_bytes = 0;
     std::uint64_t used_bytes = 0;
     int pieces = 0;  // fetched alone since blocks were given up
     bool is_wasteful() const;
+    Trail& trail(const std::string& name);
+    bool goes_on(const std::string& name, std::uint64_t offset, std::size_t size,
+                 std::size_t gap_bytes);
   };
   struct Wanted {
     std::shared_future<Content> content;
@@ -66,8 +86,8 @@ class ReadAhead {
   Wanted insert(State& state, const Key& key);
   void make_room(State& state);
   void fetch(const Key& key, std::promise<Content> promise);
+  void note(const std::string& name, const Piece& piece, bool in_block);
   void drop(const Key& key);
-  bool is_last(const Block& block) const;
   void fetch_ahead(const std::string& name, std::uint64_t number);
   void start_threads();
 

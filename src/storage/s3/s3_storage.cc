@@ -209,7 +209,9 @@ class S3Storage final : public Storage, public ObjectStore {
   std::vector<UnfinishedUpload> unfinished_uploads() override;
 
   void abort_upload(const UnfinishedUpload& upload) override {
-    uploader_.abort(key_of(upload.name), upload.id);
+    client_.send(
+        {.method = Method::kDelete, .key = key_of(upload.name), .query = {{"uploadId", upload.id}}},
+        {404});
   }
 
   std::vector<StoreFinding> examine() override {
@@ -257,21 +259,26 @@ class S3Storage final : public Storage, public ObjectStore {
 
   // A piece of an object has no checksum: TLS guards it on the way, and its reader authenticates
   // it.
-  std::optional<std::size_t> read_piece(const std::string& name, std::uint64_t offset,
-                                        base::MutableByteView buffer) {
+  std::optional<Piece> read_piece(const std::string& name, std::uint64_t offset,
+                                  base::MutableByteView buffer) {
     Request request{.method = Method::kGet, .key = key_of(name), .into = buffer};
     if (!choose_version(name, request)) return std::nullopt;
     request.headers.emplace_back("range",
                                  fmt::format("bytes={}-{}", offset, offset + buffer.size() - 1));
     const Answer answer = client_.send(request, {404, 416});
-    if (answer.status() == 416) return 0;
+    if (answer.status() == 416) return Piece{};
     if (!is_there(request, answer)) return std::nullopt;
     if (answer.http.too_long || (answer.status() == 200 && offset > 0)) {
       throw Error(ErrorKind::kFailed,
                   fmt::format("{}: the store gave another part of {} than was asked for",
                               describe(), name));
     }
-    return answer.http.body_bytes;
+    // "bytes 0-9/443"
+    std::string_view range = answer.http.header("content-range");
+    range.remove_prefix(std::min(range.size(), range.rfind('/') + 1));
+    Piece piece{.size = answer.http.body_bytes};
+    std::from_chars(range.data(), range.data() + range.size(), piece.object_size);
+    return piece;
   }
 
   std::optional<Answer> head(std::string_view name) {
@@ -369,7 +376,7 @@ ObjectState S3Storage::state_of(const HttpAnswer& answer) {
     }
   }
   const std::string_view until = answer.header("x-amz-object-lock-retain-until-date");
-  if (!until.empty()) state.locked_until = base::parse_time(until, base::Time());
+  if (!until.empty()) state.locked_until = parse_moment(until);
   return state;
 }
 

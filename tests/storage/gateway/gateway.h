@@ -17,6 +17,9 @@ inline constexpr const char* kPlain = "HOLDFAST_S3_PLAIN";
 inline constexpr const char* kTls = "HOLDFAST_S3_TLS";
 // Through the tests' proxy: one request in five fails in some way.
 inline constexpr const char* kFaulty = "HOLDFAST_S3_FAULTY";
+// A third of the answers is lost.
+inline constexpr const char* kLosingAnswers = "HOLDFAST_S3_LOSING_ANSWERS";
+inline constexpr const char* kSkewed = "HOLDFAST_S3_SKEWED";  // a clock that is an hour ahead
 // As a server that knows no If-None-Match, one that refuses it, one that refuses newer checksums.
 inline constexpr const char* kOverwriting = "HOLDFAST_S3_OVERWRITING";
 inline constexpr const char* kRefusingConditions = "HOLDFAST_S3_REFUSING_CONDITIONS";

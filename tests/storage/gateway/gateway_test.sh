@@ -40,6 +40,7 @@ proxy() {
   export "HOLDFAST_S3_$name=http://127.0.0.1:$port" "HOLDFAST_S3_${name}_CONTROL=$control"
 }
 proxy FAULTY rate=0.2 stall=1
+proxy LOSING_ANSWERS rate=0.33 faults=reset-after
 proxy OVERWRITING mode=strip-if-none-match
 proxy REFUSING_CONDITIONS mode=refuse-if-none-match
 proxy REFUSING_CHECKSUMS mode=refuse-checksums

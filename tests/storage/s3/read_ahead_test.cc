@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 #include <thread>
 
@@ -13,14 +14,13 @@ namespace holdfast::storage::s3 {
 namespace {
 
 constexpr std::size_t kObjectBytes = 10'000;
-constexpr ReadAheadLimits kLimits{
-    .block_bytes = 1000, .blocks = 8, .threads = 2, .small_bytes = 100};
+constexpr ReadAheadLimits kLimits{.block_bytes = 1000, .blocks = 8, .threads = 2, .gap_bytes = 100};
 
 // Objects of 10,000 bytes, but for "none"; counts what is asked for.
 class Source {
  public:
-  std::optional<std::size_t> read(const std::string& name, std::uint64_t offset,
-                                  base::MutableByteView buffer) {
+  std::optional<Piece> read(const std::string& name, std::uint64_t offset,
+                            base::MutableByteView buffer) {
     {
       auto requests = requests_.lock();
       requests->emplace_back(offset, buffer.size());
@@ -28,10 +28,10 @@ class Source {
     if (name == "none") return std::nullopt;
     if (name == "broken") throw base::Error(base::ErrorKind::kUnavailable, "broken");
     const base::Bytes content = content_of(name);
-    if (offset >= content.size()) return 0;
+    if (offset >= content.size()) return Piece{};
     const std::size_t count = std::min<std::size_t>(buffer.size(), content.size() - offset);
     std::copy_n(content.begin() + static_cast<std::ptrdiff_t>(offset), count, buffer.begin());
-    return count;
+    return Piece{count, content.size()};
   }
   static base::Bytes content_of(const std::string& name) {
     return make_content(kObjectBytes, name.front());
@@ -81,20 +81,46 @@ TEST_F(ReadAheadTest, GivesWhatStandsThere) {
   }
 }
 
-TEST_F(ReadAheadTest, AsksOnceForABlock) {
+TEST_F(ReadAheadTest, AsksOnceForABlockAndNeverBehindTheEnd) {
   for (std::size_t offset = 0; offset < kObjectBytes; offset += 200) {
     EXPECT_EQ(read("a", offset, 200), expected("a", offset, 200));
   }
   std::multiset<std::uint64_t> blocks;
-  for (const auto& [offset, size] : source_.requests()) blocks.insert(offset);
+  for (const auto& [offset, size] : source_.requests()) {
+    if (size == kLimits.block_bytes) blocks.insert(offset);
+  }
   for (std::uint64_t offset = 0; offset < kObjectBytes; offset += 1000) {
     EXPECT_EQ(blocks.count(offset), 1u) << offset;
   }
+  EXPECT_EQ(source_.requests().size(), 11u);  // the first piece, then ten blocks
 }
 
-TEST_F(ReadAheadTest, FetchesSmallPiecesAlone) {
-  EXPECT_EQ(read("a", 5000, 50), expected("a", 5000, 50));
-  EXPECT_THAT(source_.requests(), testing::ElementsAre(testing::Pair(5000, 50)));
+TEST_F(ReadAheadTest, FetchesAloneWhatIsReadHereAndThere) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> asked;
+  for (const std::size_t offset : {5000u, 200u, 8000u, 3000u}) {
+    EXPECT_EQ(read("a", offset, 300), expected("a", offset, 300));
+    asked.emplace_back(offset, 300);
+  }
+  EXPECT_EQ(source_.requests(), asked);
+}
+
+TEST_F(ReadAheadTest, GivesUpBlocksOfWhichLittleIsUsed) {
+  constexpr ReadAheadLimits kLarge{
+      .block_bytes = 4'000'000, .blocks = 8, .threads = 1, .gap_bytes = 100};
+  std::atomic<int> whole = 0;
+  ReadAhead ahead(
+      [&](const std::string&, std::uint64_t, base::MutableByteView buffer) {
+        whole += buffer.size() == kLarge.block_bytes;
+        return Piece{buffer.size(), 0};
+      },
+      kLarge);
+  base::Bytes buffer(10);
+  for (int i = 0; i < 100; ++i) {  // two pieces of each of many objects
+    ahead.read(std::to_string(i), 0, buffer);
+    ahead.read(std::to_string(i), 10, buffer);
+  }
+  EXPECT_LT(whole, 50);
+  EXPECT_GT(whole, 5);
 }
 
 TEST_F(ReadAheadTest, SaysWhatIsNotThereAndKeepsNoFailure) {
@@ -102,7 +128,7 @@ TEST_F(ReadAheadTest, SaysWhatIsNotThereAndKeepsNoFailure) {
   EXPECT_EQ(ahead_.read("none", 0, buffer), std::nullopt);
   EXPECT_THROW(ahead_.read("broken", 0, buffer), base::Error);
   EXPECT_THROW(ahead_.read("broken", 0, buffer), base::Error);
-  EXPECT_EQ(source_.requests().size(), 3u);
+  EXPECT_EQ(source_.requests().size(), 3u);  // each time
 }
 
 TEST_F(ReadAheadTest, ForgetsWhatWasRemoved) {
