@@ -266,7 +266,7 @@ print_aims() {
   ((relations == 0)) || {
     aim "$relations small relations: requests, of pgBackRest's without bundles" 0.1 requests \
       holdfast "full, small relations" "no bundles" "full, small relations"
-    aim "$relations small relations: requests, of pgBackRest's with bundles" 1.0 requests \
+    aim "$relations small relations: requests, of pgBackRest's with bundles" 0.1 requests \
       holdfast "full, small relations" pgBackRest "full, small relations"
   }
 }

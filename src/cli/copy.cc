@@ -57,7 +57,8 @@ nlohmann::json document_of(const std::vector<CopiedBackup>& backups, const std::
                       {"repository", to},
                       {"already_there", backup.already_there},
                       {"objects_sent", backup.objects_sent},
-                      {"bytes_sent", backup.bytes_sent}});
+                      {"bytes_sent", backup.bytes_sent},
+                      {"warnings", backup.warnings}});
   }
   nlohmann::json document = {
       {"from", from}, {"to", to}, {"dry_run", dry_run}, {"copied", copied}, {"failed", failed}};
@@ -79,7 +80,10 @@ int run_copy(Session& session) {
     return stack::copy_backups(session.repository(), *target, options, *progress, session.stop());
   }();
   int status = kDone;
+  bool warned = false;
   for (const CopiedBackup& backup : backups) {
+    for (const std::string& warning : backup.warnings) session.warn(warning);
+    warned = warned || !backup.warnings.empty();
     if (!backup.error) {
       print_copied(session, backup, to.name, options.dry_run);
       continue;
@@ -91,7 +95,7 @@ int run_copy(Session& session) {
     session.print_json(
         document_of(backups, session.repository_config().name, to.name, options.dry_run));
   }
-  return status;
+  return status == kDone && warned ? kAttention : status;
 }
 
 }  // namespace holdfast::cli

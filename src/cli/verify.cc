@@ -18,12 +18,15 @@ void print_result(Session& session, const stack::Verification& result) {
                     damage.backup.empty() ? "" : fmt::format(" (needed by {})", damage.backup)));
   }
   for (const repository::Damage& frozen : report.frozen) {
+    if (!session.verbose()) break;
     session.print(fmt::format("NOT READ {}: {} (needed by {})", frozen.object, frozen.problem,
                               frozen.backup));
   }
   if (!report.frozen.empty()) {
     session.warn(
-        "what is in cold storage was not read: `restore --thaw` thaws what a backup needs");
+        fmt::format("{} packs are in cold storage and were not read (--verbose names them): "
+                    "`restore --thaw` thaws what a backup needs",
+                    report.frozen.size()));
   }
   session.print(fmt::format(
       "checked {} objects of {} backups in {}: {}", report.checked, result.backups.size(),

@@ -8,6 +8,7 @@
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "postgres/backup_details.h"
 #include "postgres/backup_session.h"
 #include "postgres/backup_wal.h"
@@ -43,10 +44,9 @@ void require_local_primary(const ClusterInfo& cluster, const Connection& connect
 }
 
 // The newest backup of the component, which must be of the same cluster.
-std::optional<IncrementalBase> backup_before(const Context& context, const BackupRequest& request,
+std::optional<IncrementalBase> backup_before(std::optional<BackupRecord> record,
+                                             const BackupRequest& request,
                                              const ClusterInfo& cluster) {
-  std::optional<repository::BackupRecord> record =
-      repository::newest_backup(context, request.component);
   if (!record) return std::nullopt;
   BackupDetails details = details_of(record->summary);
   if (details.system_id != cluster.system_id && !request.accept_new_system) {
@@ -60,11 +60,12 @@ std::optional<IncrementalBase> backup_before(const Context& context, const Backu
   return IncrementalBase{std::move(*record), std::move(details)};
 }
 
-// Never given twice: the next free second.
-std::string free_backup_id(const Context& context, const std::string& component,
-                           base::Time started) {
+// Never given twice: the next free second. What is later than the newest one is free.
+std::string free_backup_id(const Context& context, const std::string& component, base::Time started,
+                           std::string_view newest) {
   for (;; started += std::chrono::seconds(1)) {
     std::string id = repository::make_backup_id(component, started);
+    if (id > newest && !newest.empty()) return id;
     if (!context.storage.stat(repository::record_name(id))) return id;
   }
 }
@@ -124,13 +125,34 @@ std::string describe_page(const BackupRequest& request, const ClusterInfo& clust
   return text;
 }
 
+// What stands in the repository as the run begins.
+struct Found {
+  std::optional<BackupRecord> newest;
+  repository::Index index;
+};
+
+Found look_at_repository(const Context& context, const std::string& component) {
+  Found found;
+  base::share_out(2, std::min(2, context.storage.requests_at_once()), {}, [&] {
+    return [&](std::size_t n) {
+      if (n == 0) {
+        found.newest = repository::newest_backup(context, component);
+      } else {
+        found.index = repository::Index::load(context);
+      }
+    };
+  });
+  return found;
+}
+
 class BackupRun {
  public:
   BackupRun(const Context& context, const BackupRequest& request, const repository::Lock& lock,
-            base::Progress& progress, std::stop_token stop)
+            Found found, base::Progress& progress, std::stop_token stop)
       : context_(context),
         request_(request),
         lock_(lock),
+        found_(std::move(found)),
         progress_(progress),
         stop_(std::move(stop)),
         connection_(request.connection) {
@@ -141,12 +163,11 @@ class BackupRun {
   BackupSummary run() {
     cluster_ = describe_cluster(connection_);
     require_local_primary(cluster_, connection_);
-    before_ = backup_before(context_, request_, cluster_);
+    before_ = backup_before(std::move(found_.newest), request_, cluster_);
     if (before_) summary_.previous = before_->record.summary.id;
     summary_.started = context_.clock.now();
-    summary_.id = free_backup_id(context_, request_.component, summary_.started);
-    progress_.phase("loading the index", 0);
-    const repository::Index index = repository::Index::load(context_);
+    summary_.id = free_backup_id(context_, request_.component, summary_.started, summary_.previous);
+    const repository::Index& index = found_.index;
 
     base::Throttle throttle(request_.rate_bytes);
     const ReadingLimits limits{request_.workers, throttle};
@@ -348,6 +369,7 @@ class BackupRun {
   const Context& context_;
   const BackupRequest& request_;
   const repository::Lock& lock_;
+  Found found_;
   base::Progress& progress_;
   std::stop_token stop_;
   Connection connection_;
@@ -369,8 +391,12 @@ BackupSummary take_backup(const Context& context, const BackupRequest& request,
   lock_request.scope = request.component;
   lock_request.exclusive_in_scope = true;
   lock_request.command = "holdfast backup " + request.component;
-  const std::unique_ptr<repository::Lock> lock = repository::Lock::take(context, lock_request);
-  BackupSummary summary = BackupRun(context, request, *lock, progress, std::move(stop)).run();
+  progress.phase("loading the index", 0);
+  Found found;
+  const std::unique_ptr<repository::Lock> lock = repository::Lock::take(
+      context, lock_request, [&] { found = look_at_repository(context, request.component); });
+  BackupSummary summary =
+      BackupRun(context, request, *lock, std::move(found), progress, std::move(stop)).run();
   if (const std::string problem = lock->problem(); !problem.empty()) {
     summary.warnings.push_back("the lock could not be kept alive: " + problem);
   }

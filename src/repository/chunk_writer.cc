@@ -203,9 +203,9 @@ void ChunkStore::Impl::upload(FinishedPack pack) {
 }
 
 void ChunkStore::Impl::put_index(std::span<const Index::PackContents> packs) {
-  const IndexId id = repository::put_index(context, packs);
-  if (const auto info = context.storage.stat(index_name(id)))
-    counters.bytes_stored += info->size_bytes;
+  std::uint64_t size_bytes = 0;
+  const IndexId id = repository::put_index(context, packs, {}, &size_bytes);
+  counters.bytes_stored += size_bytes;
   stored.lock()->indexes.push_back(id);
 }
 

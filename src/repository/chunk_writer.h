@@ -30,7 +30,7 @@ struct StoreStatistics {
 class ChunkStore {
  public:
   struct Options {
-    int upload_threads = 0;  // 0: as the storage can use, 4 at most
+    int upload_threads = 0;                          // 0: as the storage can use, 4 at most
     std::size_t pack_size_bytes = 16 * 1024 * 1024;  // a pack is closed when it reaches this
   };
 

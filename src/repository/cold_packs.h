@@ -59,8 +59,8 @@ class FrozenError : public base::Error {
 void require_thawed(const Context& context, const Index& index, const BackupRecord& record,
                     const ThawRequest& request, base::Progress& progress, std::stop_token stop);
 
-// Of these numbers in the index's table of packs: those that cannot be read now, by asking the
-// store for each that may be frozen.
+// Of these numbers in the index's table of packs, in their order: those that cannot be read now, by
+// asking the store for each that may be frozen.
 std::vector<std::uint32_t> packs_not_readable(const Context& context, const Index& index,
                                               const std::vector<std::uint32_t>& packs,
                                               std::stop_token stop);

@@ -27,7 +27,8 @@ struct CopiedBackup {
   // What was put in the target (locks are not counted). Of a dry run: the packs and logs to come.
   std::uint64_t objects_sent = 0;
   std::uint64_t bytes_sent = 0;
-  std::optional<base::Error> error;  // it was not copied
+  std::optional<base::Error> error;     // it was not copied
+  std::vector<std::string> warnings{};  // it is there, and this must be looked at
 };
 
 // Whether objects of one repository are good in the other as they are: they are bound to its id and

@@ -231,11 +231,11 @@ bool Index::holds(const ChunkId& id, PackClass pack_class) const {
 }
 
 IndexId put_index(const Context& context, std::span<const Index::PackContents> packs,
-                  std::span<const IndexId> replaces) {
+                  std::span<const IndexId> replaces, std::uint64_t* stored_bytes) {
   const IndexId id = IndexId::make(context.random);
   const std::string name = index_name(id);
-  if (put_metadata(context, name, MetadataKind::kIndex, encode_index(packs, replaces)) !=
-      storage::PutResult::kCreated) {
+  if (put_metadata(context, name, MetadataKind::kIndex, encode_index(packs, replaces),
+                   stored_bytes) != storage::PutResult::kCreated) {
     throw base::Error(base::ErrorKind::kFailed,
                       fmt::format("{}: the name is taken, though it is random", name));
   }

@@ -129,7 +129,7 @@ class Index {
 
 // Puts an index object that names these packs, which are in storage.
 IndexId put_index(const Context& context, std::span<const Index::PackContents> packs,
-                  std::span<const IndexId> replaces = {});
+                  std::span<const IndexId> replaces = {}, std::uint64_t* stored_bytes = nullptr);
 
 // `replaces`: index objects of which this one holds all that was worth keeping.
 base::Bytes encode_index(std::span<const Index::PackContents> packs,

@@ -11,6 +11,7 @@
 
 #include "base/concurrency.h"
 #include "base/error.h"
+#include "base/parallel.h"
 #include "repository/fence.h"
 #include "repository/lock_survey.h"
 #include "repository/sealed_object.h"
@@ -228,17 +229,16 @@ std::string Lock::Impl::release() {
   heartbeat.request_stop();
   if (heartbeat.joinable()) heartbeat.join();
   try {
-    std::string note = give_back();
-    if (!passed_fences.empty()) context.storage.remove_all(passed_fences);
-    return note;
+    return give_back();
   } catch (const std::exception& error) {
     return {};
   }
 }
 
 std::string Lock::Impl::give_back() {
-  const std::vector<std::string> names = std::exchange(own_names, {});
+  std::vector<std::string> names = std::exchange(own_names, {});
   if (names.empty()) return {};
+  names.insert(names.end(), passed_fences.begin(), passed_fences.end());
   try {
     remove(names);
   } catch (const std::exception& error) {
@@ -294,15 +294,24 @@ std::vector<HeldLock> Lock::others() const {
 
 std::string Lock::release() { return impl_->release(); }
 
-std::unique_ptr<Lock> Lock::take(const Context& context, const LockRequest& request) {
+std::unique_ptr<Lock> Lock::take(const Context& context, const LockRequest& request,
+                                 const std::function<void()>& meanwhile) {
   auto impl = std::make_unique<Impl>(context, request);
   Impl& lock = *impl;
   if (lock.self.exclusive) {
     lock.self.fence = list_fences(context, lock.self.scope).highest + 1;
   }
   lock.put();
-  lock.refuse_conflicts();
-  lock.take_fence();
+  base::share_out(2, std::min(2, context.storage.requests_at_once()), {}, [&] {
+    return [&](std::size_t n) {
+      if (n == 0) {
+        lock.refuse_conflicts();
+        lock.take_fence();
+      } else if (meanwhile) {
+        meanwhile();
+      }
+    };
+  });
   lock.note_lapse();
   if (!lock.problem_that_remains.empty()) {
     throw Error(ErrorKind::kUnavailable, "the storage is so slow that a lock expires meanwhile",

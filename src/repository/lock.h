@@ -9,6 +9,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,7 +43,10 @@ struct HeldLock {
 class Lock {
  public:
   // kLocked, naming the other's host, pid, command and since when.
-  static std::unique_ptr<Lock> take(const Context& context, const LockRequest& request);
+  // `meanwhile`: what may begin as soon as the lock stands, though it may still be refused; far
+  // away it runs beside the look at the others.
+  static std::unique_ptr<Lock> take(const Context& context, const LockRequest& request,
+                                    const std::function<void()>& meanwhile = {});
   ~Lock();
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;

@@ -46,7 +46,7 @@ storage::Use use_of(MetadataKind kind) {
 }  // namespace
 
 storage::PutResult put_metadata(const Context& context, std::string_view name, MetadataKind kind,
-                                base::ByteView body) {
+                                base::ByteView body, std::uint64_t* stored_bytes) {
   if (body.size() > kMaxBodySize) {
     throw Error(ErrorKind::kFailed, fmt::format("{} would be larger than 1 GiB", name));
   }
@@ -69,6 +69,7 @@ storage::PutResult put_metadata(const Context& context, std::string_view name, M
   key_of(context, salt)
       .seal(crypto::Nonce{}, associated_data(context, name, whole.first(kHeaderSize)), text,
             whole.subspan(kHeaderSize));
+  if (stored_bytes != nullptr) *stored_bytes = object.size();
   return context.storage.put(name, object, use_of(kind));
 }
 

@@ -22,9 +22,9 @@ enum class MetadataKind : std::uint8_t {
   kFence = 6
 };
 
-// kExists, touching nothing, if the name is taken.
+// kExists, touching nothing, if the name is taken. `stored_bytes`: what the object takes.
 storage::PutResult put_metadata(const Context& context, std::string_view name, MetadataKind kind,
-                                base::ByteView body);
+                                base::ByteView body, std::uint64_t* stored_bytes = nullptr);
 // Nullopt if it does not exist; kDamaged, naming it, if it is not what was put there.
 std::optional<base::Bytes> get_metadata(const Context& context, std::string_view name,
                                         MetadataKind kind);

@@ -218,17 +218,17 @@ void Verification::plan_packs() {
 void Verification::leave_out_what_is_frozen() {
   std::vector<std::uint32_t> packs;
   for (const PackTask& task : packs_) packs.push_back(task.pack);
-  for (const std::uint32_t pack : packs_not_readable(context_, index_, packs, stop_)) {
-    const auto task = std::find_if(packs_.begin(), packs_.end(),
-                                   [&](const PackTask& one) { return one.pack == pack; });
+  const std::vector<std::uint32_t> frozen = packs_not_readable(context_, index_, packs, stop_);
+  std::erase_if(packs_, [&](const PackTask& task) {
+    if (!std::binary_search(frozen.begin(), frozen.end(), task.pack)) return false;
     for (const BackupNeeds& needs : backups_) {
-      if (std::any_of(task->slots.begin(), task->slots.end(),
+      if (std::any_of(task.slots.begin(), task.slots.end(),
                       [&](std::uint32_t slot) { return needs.needs(slot); })) {
-        findings_.add_frozen(pack_name(index_.pack(pack).id), needs.backup);
+        findings_.add_frozen(pack_name(index_.pack(task.pack).id), needs.backup);
       }
     }
-    packs_.erase(task);
-  }
+    return true;
+  });
 }
 
 void Verification::check_in_parallel() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "stack/component.h"
+#include "stack/coverage.h"
 
 namespace holdfast::stack {
 namespace {
@@ -30,6 +31,17 @@ std::vector<std::string> logs_of(const BackupSummary& backup) {
   return component ? component->needed_logs(backup) : std::vector<std::string>{};
 }
 
+// What was there already, for other backups, may be locked for too short a time.
+void cover(const repository::Context& to, std::vector<repository::CopiedBackup>& copied,
+           base::Progress& progress, const std::stop_token& stop) {
+  std::vector<BackupSummary> backups;
+  for (const repository::CopiedBackup& backup : copied) {
+    if (!backup.error) backups.push_back(repository::get_record(to, backup.id).summary);
+  }
+  if (backups.empty()) return;
+  copied.back().warnings = cover_new_backups(to, backups, progress, stop);
+}
+
 }  // namespace
 
 std::vector<repository::CopiedBackup> copy_backups(const repository::Repository& from,
@@ -43,7 +55,8 @@ std::vector<repository::CopiedBackup> copy_backups(const repository::Repository&
   repository::copy_backups(
       from.context(), to.context(), what, logs_of,
       [&](repository::CopiedBackup&& copied) { result.push_back(std::move(copied)); }, progress,
-      std::move(stop));
+      stop);
+  if (!options.dry_run) cover(to.context(), result, progress, stop);
   return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
@@ -34,17 +35,20 @@ std::optional<repository::Coverage> cover_backups(
   return repository::cover_backups(context, ids, {logs.begin(), logs.end()}, now, std::move(stop));
 }
 
-std::vector<std::string> cover_new_backup(const repository::Context& context,
-                                          const repository::BackupSummary& backup,
-                                          base::Progress& progress, std::stop_token stop) {
+std::vector<std::string> cover_new_backups(const repository::Context& context,
+                                           const std::vector<repository::BackupSummary>& backups,
+                                           base::Progress& progress, std::stop_token stop) {
   if (!locks(context)) return {};
   try {
-    const auto record = context.storage.stat(repository::record_name(backup.id));
-    const base::Time now = record ? record->modified : context.clock.now();
-    return cover_backups(context, {backup}, now, progress, std::move(stop))->problems;
+    base::Time now{};
+    for (const repository::BackupSummary& backup : backups) {
+      const auto record = context.storage.stat(repository::record_name(backup.id));
+      now = std::max(now, record ? record->modified : context.clock.now());
+    }
+    return cover_backups(context, backups, now, progress, std::move(stop))->problems;
   } catch (const base::Error& error) {
-    if (error.kind() == base::ErrorKind::kInterrupted) throw;
-    return {fmt::format("{} is not locked as object_lock wants it: {}", backup.id, error.what())};
+    return {
+        fmt::format("what backups need is not locked as object_lock wants it: {}", error.what())};
   }
 }
 

@@ -17,10 +17,10 @@ std::optional<repository::Coverage> cover_backups(
     const repository::Context& context, const std::vector<repository::BackupSummary>& backups,
     base::Time now, base::Progress& progress, std::stop_token stop);
 
-// Of a backup that was just taken, from the moment on when its record was put. Warnings where it
-// is not covered: the backup is there all the same.
-std::vector<std::string> cover_new_backup(const repository::Context& context,
-                                          const repository::BackupSummary& backup,
-                                          base::Progress& progress, std::stop_token stop);
+// Of backups that were just taken or copied, from the moment on when the newest of their records
+// was put. Warnings where they are not covered: they are there all the same.
+std::vector<std::string> cover_new_backups(const repository::Context& context,
+                                           const std::vector<repository::BackupSummary>& backups,
+                                           base::Progress& progress, std::stop_token stop);
 
 }  // namespace holdfast::stack

@@ -102,7 +102,7 @@ class PostgresComponent final : public Component {
                                .hold_wal = options.hold_wal,
                                .accept_new_system = options.accept_new_system},
                               progress, stop);
-    for (std::string& warning : cover_new_backup(context, backup, progress, stop)) {
+    for (std::string& warning : cover_new_backups(context, {backup}, progress, stop)) {
       backup.warnings.push_back(std::move(warning));
     }
     return backup;

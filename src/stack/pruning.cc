@@ -252,8 +252,15 @@ class PruningRun {
     if (!found.problem.empty()) {
       result_.report.notes.push_back("unfinished uploads were not looked for: " + found.problem);
     }
-    if (lock != nullptr) repository::abort_uploads(context_, found.uploads);
     result_.uploads = found.uploads.size();
+    if (lock == nullptr) return;
+    try {
+      repository::abort_uploads(context_, found.uploads);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kPermission) throw;
+      result_.uploads = 0;
+      result_.report.problems.push_back(fmt::format("unfinished uploads stay: {}", error.what()));
+    }
   }
 
   void cover_what_stays(base::Time now) {

@@ -59,6 +59,17 @@ TEST(Arguments, EndOptionsAtTwoDashes) {
   EXPECT_THAT(parse({"wal", "push", "--", "--odd"}).positional, ElementsAre("--odd"));
 }
 
+TEST(Arguments, LeaveAValueOutWhereThereIsAUsualOne) {
+  const Arguments usual = parse({"restore", "--thaw", "db", "--to", "x"});
+  EXPECT_EQ(usual.value("--thaw"), "standard");
+  EXPECT_THAT(usual.positional, ElementsAre("db"));
+  EXPECT_EQ(parse({"restore", "db", "--to", "x", "--thaw"}).value("--thaw"), "standard");
+  EXPECT_EQ(parse({"restore", "--thaw", "bulk", "db", "--to", "x"}).value("--thaw"), "bulk");
+  EXPECT_EQ(parse({"restore", "db", "--to", "x", "--thaw=bulk"}).value("--thaw"), "bulk");
+  EXPECT_THAT(failure({"restore", "db", "--to", "x", "--thaw=slowly"}).what(),
+              HasSubstr("bulk, standard, expedited"));
+}
+
 TEST(Arguments, RepeatOnlyWhatMayBeRepeated) {
   const Arguments arguments =
       parse({"restore", "db", "--tablespace", "/a=/b", "--tablespace", "/c=/d"});

@@ -132,8 +132,9 @@ struct Client::Outcome {
 Client::Outcome Client::try_once(const Request& request, const std::string& body_sha256,
                                  const Accepts& accepts, int attempts, Answer& answer) {
   std::this_thread::sleep_for(pace_.before_request());
-  const auto credentials = credentials_->current();
+  std::shared_ptr<const Credentials> credentials;
   try {
+    credentials = credentials_->current();
     answer.http = attempt(request, body_sha256, *credentials);
   } catch (const Error& error) {
     if (!base::info(error.kind()).retry_may_help) throw;

@@ -12,7 +12,8 @@ constexpr std::uint64_t kMemoryBytes = std::uint64_t{128} * 1024 * 1024;
 constexpr std::uint64_t kLeastUsedPercent = 35;
 // Then blocks are tried again.
 constexpr int kPiecesBeforeAnotherTrial = 100;
-constexpr std::size_t kTrails = 32;        // objects that are read at a time, by all threads
+constexpr std::size_t kTrails = 256;  // objects that are read at a time, by all threads
+constexpr int kManyPieces = 5;
 constexpr std::size_t kEndsOfATrail = 16;  // threads that read one object, and their seeks
 
 }  // namespace
@@ -34,10 +35,11 @@ ReadAhead::Trail& ReadAhead::State::trail(const std::string& name) {
   return trails.front();
 }
 
-// Whether a piece begins where another one ended; notes its own end.
+// Whether a piece begins where another one ended, or is one of many; notes its own end.
 bool ReadAhead::State::goes_on(const std::string& name, std::uint64_t offset, std::size_t size,
                                std::size_t gap_bytes) {
-  std::list<std::uint64_t>& ends = trail(name).ends;
+  Trail& trail = this->trail(name);
+  std::list<std::uint64_t>& ends = trail.ends;
   const auto before = std::find_if(ends.begin(), ends.end(), [&](std::uint64_t end) {
     return offset >= end && offset - end <= gap_bytes;
   });
@@ -48,7 +50,7 @@ bool ReadAhead::State::goes_on(const std::string& name, std::uint64_t offset, st
     ends.pop_back();
   }
   ends.push_front(offset + size);
-  return found;
+  return ++trail.pieces >= kManyPieces || found;
 }
 
 ReadAhead::ReadAhead(Fetch fetch, ReadAheadLimits limits)

@@ -18,7 +18,7 @@ namespace holdfast::storage::s3 {
 
 struct ReadAheadLimits {
   std::size_t block_bytes = std::size_t{4} * 1024 * 1024;
-  std::size_t blocks = 20;             // held, those under way among them: 80 MiB
+  std::size_t blocks = 12;             // held, those under way among them: 48 MiB
   int threads = 4;                     // that fetch ahead
   std::size_t gap_bytes = 256 * 1024;  // that a piece may leave out and still go on
 };
@@ -28,9 +28,10 @@ struct Piece {
   std::uint64_t object_size = 0;  // 0: not known
 };
 
-// Thread-safe. A piece that goes on where another one ended brings its block, and the next one;
-// what is read here and there is fetched as it is asked for, and so is all while most of what
-// blocks bring is not used. Several readers of one block wait for one request.
+// Thread-safe. A piece that goes on where another one ended brings its block, and the next one; so
+// does one of an object that many pieces were asked of. What is read here and there is fetched as
+// it is asked for, and so is all while most of what blocks bring is not used. Several readers of
+// one block wait for one request.
 class ReadAhead {
  public:
   // As Storage::read().
@@ -61,6 +62,7 @@ class ReadAhead {
   struct Trail {
     std::string name;
     std::uint64_t object_size = UINT64_MAX;  // until it is known
+    int pieces = 0;                          // that were asked for
     std::list<std::uint64_t> ends = {};
   };
   struct State {

@@ -182,13 +182,14 @@ class S3Storage final : public Storage, public ObjectStore {
         "<RestoreRequest><Days>{}</Days><GlacierJobParameters><Tier>{}</Tier>"
         "</GlacierJobParameters></RestoreRequest>",
         days, name_of(speed));
-    abilities_.put({.method = Method::kPost,
+    Request request{.method = Method::kPost,
                     .key = key_of(name),
                     .query = {{"restore", ""}},
-                    .body = base::as_bytes(body)},
-                   checksum_of(base::as_bytes(body)), [](int, const ErrorAnswer& error) {
-                     return error.code == "RestoreAlreadyInProgress";
-                   });
+                    .body = base::as_bytes(body)};
+    if (!choose_version(name, request)) return;
+    abilities_.put(request, checksum_of(request.body), [](int, const ErrorAnswer& error) {
+      return error.code == "RestoreAlreadyInProgress";
+    });
   }
 
   std::optional<base::Duration> lock_period() const override { return options_.object_lock; }

@@ -102,6 +102,9 @@ TEST_F(ReadAheadTest, FetchesAloneWhatIsReadHereAndThere) {
     asked.emplace_back(offset, 300);
   }
   EXPECT_EQ(source_.requests(), asked);
+  EXPECT_EQ(read("a", 6000, 300), expected("a", 6000, 300));
+  EXPECT_EQ(source_.requests().back(), std::pair(std::uint64_t{6000}, kLimits.block_bytes))
+      << "many pieces are worth their blocks";
 }
 
 TEST_F(ReadAheadTest, GivesUpBlocksOfWhichLittleIsUsed) {
