@@ -97,7 +97,9 @@ prune() {
 }
 
 restore_one() {
-  local ids=("${!reported[@]}") id
+  local ids id
+  forget_old
+  ids=("${!reported[@]}")
   ((${#ids[@]})) || return 0
   id=${ids[RANDOM % ${#ids[@]}]}
   act restore database --to "$work/try" --backup "$id"
@@ -123,10 +125,11 @@ kill_pushes() {
   line+=("pushes killed")
 }
 
+# What prune may take, or nearly: a backup ended before it was reported.
 forget_old() {
   local id
   for id in "${!reported[@]}"; do
-    ((SECONDS - reported[$id] < keep)) || unset "reported[$id]"
+    ((SECONDS - reported[$id] < keep - 30)) || unset "reported[$id]"
   done
 }
 
