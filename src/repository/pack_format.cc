@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "crypto/seal.h"
 #include "repository/compression.h"
 
@@ -20,8 +21,9 @@ constexpr std::size_t kSealedKeySize = crypto::AeadKey::kSize + crypto::kSealOve
 constexpr std::string_view kSealContext = "pack key";
 constexpr std::string_view kMetadataKeyInfo = "holdfast metadata pack v1";
 constexpr std::string_view kDirectoryKeyInfo = "holdfast pack directory v1";
-constexpr int kDirectoryLevel = 3;             // mostly hashes: more would be in vain
-constexpr std::size_t kTailGuess = 96 * 1024;  // holds most directories: one read less
+constexpr int kDirectoryLevel = 3;                     // mostly hashes: more would be in vain
+constexpr std::size_t kTailGuess = 96 * 1024;          // holds most directories: one read less
+constexpr std::size_t kTailGuessFarAway = 512 * 1024;  // where a read takes as long as so much
 
 // The parts of a header.
 constexpr std::size_t kClassAt = 8;
@@ -255,10 +257,19 @@ PackDirectory read_pack_directory(const Context& context, const PackId& id,
     if (!size) throw_damaged_pack(id, "is missing");
     if (*size != buffer.size()) throw_damaged_pack(id, "is shorter than it was");
   };
+  const bool far_away = context.storage.requests_at_once() > 1;
   PackDirectory directory;
-  read(0, directory.header);
-  base::Bytes tail(std::min<std::uint64_t>(size_bytes - kPackHeaderSize, kTailGuess));
-  read(size_bytes - tail.size(), tail);
+  base::Bytes tail(std::min<std::uint64_t>(size_bytes - kPackHeaderSize,
+                                           far_away ? kTailGuessFarAway : kTailGuess));
+  base::share_out(2, far_away ? 2 : 1, {}, [&] {
+    return [&](std::size_t n) {
+      if (n == 0) {
+        read(0, directory.header);
+      } else {
+        read(size_bytes - tail.size(), tail);
+      }
+    };
+  });
 
   base::ByteReader footer(base::ByteView(tail).last(kPackFooterSize), name);
   const std::uint64_t body_size = footer.u64();
