@@ -26,7 +26,7 @@ const RepositoryConfig& target_of(Session& session) {
   }
   const RepositoryConfig& from = session.repository_config();
   const RepositoryConfig& to = session.config().repository(*name);
-  if (to.url == from.url) {
+  if (to.place() == from.place()) {
     throw Error(ErrorKind::kUsage, fmt::format("{} is the repository that is copied from", to.name),
                 "name the one to copy from with -r");
   }

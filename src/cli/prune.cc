@@ -221,7 +221,9 @@ class PruneRun {
     const auto repository = session_.open(config);
     const stack::Pruning pruning = [&] {
       const auto progress = session_.progress();
-      return stack::prune_repository(repository->context(), session_.config(), options_, *progress,
+      stack::PruningOptions options = options_;
+      options.repository = config.name;
+      return stack::prune_repository(repository->context(), session_.config(), options, *progress,
                                      session_.stop());
     }();
     if (repositories_.size() > 1) session_.print(fmt::format("Repository {}:", config.name));
@@ -238,9 +240,9 @@ class PruneRun {
     problems_ = problems_ || !pruning.report.problems.empty();
   }
 
-  // Of one repository alone, its document is the whole one too.
+  // The first one's document is the whole one too, as where there is no other.
   void print_document() {
-    json document = repositories_.size() == 1 ? documents_.at(0) : json::object();
+    json document = documents_.empty() ? json::object() : documents_.at(0);
     document["repositories"] = documents_;
     document["failed"] = failed_;
     if (!failed_.empty()) document["error"] = first_error_;

@@ -102,6 +102,12 @@ stack::RepositoryConfig archiving_config(Session& session) {
   return config;
 }
 
+// Connections are one process's: a copy of it that used them too would take the other's answers for
+// its own.
+bool has_connections(const repository::Repository& repository) {
+  return repository.storage().object_store() != nullptr;
+}
+
 // Where the configuration asks for it: see postgres/wal_ahead.h.
 postgres::WalPush push_ahead(Session& session, const std::filesystem::path& path, int threads) {
   const stack::RepositoryConfig config = archiving_config(session);
@@ -120,8 +126,15 @@ postgres::WalPush push_ahead(Session& session, const std::filesystem::path& path
   if (directory) notes.emplace(*directory, path.parent_path(), repository->storage());
   if (notes && !postgres::ready_after(path, 1).empty() && !notes->is_served()) {
     base::run_detached([&] {
-      postgres::archive_ahead(repository->context(), *notes, path,
-                              {.most = session.config().wal.push_ahead, .workers = 2 * threads});
+      const postgres::AheadOptions options{.most = session.config().wal.push_ahead,
+                                           .workers = 2 * threads};
+      if (!has_connections(*repository)) {
+        return postgres::archive_ahead(repository->context(), *notes, path, options);
+      }
+      const auto own =
+          stack::open_repository_for_archiving(config, session.clock(), session.random());
+      const postgres::ArchivedNotes own_notes(*directory, path.parent_path(), own->storage());
+      postgres::archive_ahead(own->context(), own_notes, path, options);
     });
   }
   const auto pushed = postgres::push_wal(repository->context(), path, threads);
@@ -173,14 +186,19 @@ void fetch_further(Session& session, const postgres::FetchedAhead& ahead, const 
   std::error_code error;
   const std::uint64_t size = std::filesystem::file_size(destination, error);
   if (error || !postgres::is_segment_size(size) || ahead.follow(name)) return;
+  const std::uint64_t system = system_to_fetch_from(session);
   base::run_detached([&] {
     const postgres::PrefetchOptions options{
-        .system_id = system_to_fetch_from(session),
+        .system_id = system,
         .segment_size = static_cast<std::uint32_t>(size),
         .most = session.config().wal.fetch_ahead,
         // One core is for the replay.
         .workers = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 2U, 5U)) - 1};
-    postgres::prefetch_wal(session.repository().context(), ahead, options, name);
+    if (!has_connections(session.repository())) {
+      return postgres::prefetch_wal(session.repository().context(), ahead, options, name);
+    }
+    const auto own = session.open(session.repository_config());
+    postgres::prefetch_wal(own->context(), ahead, options, name);
   });
 }
 

@@ -200,7 +200,12 @@ void wait_for(ColdPacks& packs, base::Progress& progress, const std::stop_token&
   while (!packs.all_readable()) {
     base::wait_until(std::chrono::steady_clock::now() + pause, stop);
     pause = std::min<std::chrono::milliseconds>(pause * 3 / 2, kLongestPause);
-    packs.look();
+    try {
+      packs.look();
+    } catch (const base::Error& error) {
+      // Hours of waiting are not lost because the store is away for some minutes.
+      if (!base::info(error.kind()).retry_may_help) throw;
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include "repository/publish.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -60,8 +62,13 @@ storage::PutResult publish_record(const Context& context, const BackupRecord& re
   if (result != storage::PutResult::kCreated || is_waited_for(context, index, lock)) return result;
   try {
     require_all_that_it_needs(context, record);
-  } catch (const base::Error&) {
-    context.storage.remove(record_name(record.summary.id));
+  } catch (base::Error& error) {
+    try {
+      context.storage.remove(record_name(record.summary.id));
+    } catch (const base::Error& why) {
+      error.add_context(fmt::format("{} is not whole and could not be removed ({})",
+                                    record_name(record.summary.id), why.what()));
+    }
     throw;
   }
   return result;

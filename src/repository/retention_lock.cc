@@ -35,7 +35,6 @@ class Covering {
     result_.until = now_ + period_;
     collect(backups, logs);
     result_.objects = needed_.size();
-    leave_out_what_is_young();
     base::share_out(needed_.size(), context_.storage.requests_at_once(), stop_,
                     [this] { return [this](std::size_t n) { cover(needed_[n].name); }; });
     const Failures failures = std::move(*failures_.lock());
@@ -85,22 +84,6 @@ class Covering {
     context_.storage.list(prefix, [&](const storage::ObjectInfo& info) {
       if (wanted(info.name)) needed_.push_back({info.name, info.modified});
     });
-  }
-
-  // They were locked when they were put, for a quarter more than the period. If the period was a
-  // shorter one then, the oldest of them shows it.
-  void leave_out_what_is_young() {
-    const auto old = std::partition(needed_.begin(), needed_.end(), [&](const Needed& object) {
-      return object.modified <= now_ - period_ / 4;
-    });
-    if (old == needed_.end()) return;
-    const auto oldest = std::min_element(
-        old, needed_.end(), [](const auto& a, const auto& b) { return a.modified < b.modified; });
-    try {
-      if (is_covered(oldest->name)) needed_.erase(old, needed_.end());
-    } catch (const base::Error& error) {
-      if (error.kind() == base::ErrorKind::kInterrupted) throw;  // else the rest will tell
-    }
   }
 
   bool is_covered(const std::string& name) const {

@@ -30,10 +30,9 @@ struct Coverage {
 };
 
 // Everything that these backups need (records, packs, index objects, logs, keys, format) is locked
-// for the repository's period from `now` on, by the storage's clock, at least: what was put in the
-// last quarter of a period is anyway, the rest is asked for and extended where that is too little,
-// by a quarter more. Nullopt where the repository does not lock. What cannot be locked is a
-// problem, not an exception.
+// for the repository's period from `now` on, by the storage's clock, at least: each is asked for,
+// and extended where that is too little, by a quarter more. Nullopt where the repository does not
+// lock. What cannot be locked is a problem, not an exception.
 std::optional<Coverage> cover_backups(const Context& context,
                                       const std::vector<std::string>& backups,
                                       const std::vector<std::string>& logs, base::Time now,

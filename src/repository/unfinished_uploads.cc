@@ -7,6 +7,12 @@
 
 namespace holdfast::repository {
 
+namespace {
+
+constexpr base::Duration kOfWal = std::chrono::hours(1);
+
+}  // namespace
+
 AbandonedUploads abandoned_uploads(const Context& context, base::Time now, base::Duration grace,
                                    std::optional<base::Time> oldest_run) {
   AbandonedUploads found;
@@ -20,7 +26,9 @@ AbandonedUploads abandoned_uploads(const Context& context, base::Time now, base:
     return found;
   }
   std::erase_if(found.uploads, [&](const storage::UnfinishedUpload& upload) {
-    const bool young = grace > base::Duration(0) && now - upload.begun < grace;
+    // Backups hold a lock; a `wal push` that is in the middle of one does not.
+    const base::Duration least = upload.name.starts_with("wal/") ? std::max(grace, kOfWal) : grace;
+    const bool young = least > base::Duration(0) && now - upload.begun < least;
     return young || (oldest_run && upload.begun >= *oldest_run);
   });
   return found;

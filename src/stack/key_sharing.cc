@@ -80,7 +80,7 @@ bool is_key_file_of_another(std::span<const RepositoryConfig> others,
       return find_repository(other, clock, random) != nullptr;
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kInterrupted) throw;
-      return false;  // nobody can tell
+      return true;  // nobody can tell: then no new key file may take the place of a lost one
     }
   });
 }

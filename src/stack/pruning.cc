@@ -94,6 +94,18 @@ class PruningRun {
   }
 
  private:
+  std::vector<JobConfig> jobs_that_write_here() const {
+    std::vector<JobConfig> jobs = config_.jobs;
+    if (options_.repository.empty()) return jobs;
+    const bool is_default = config_.repositories.front().name == options_.repository;
+    std::erase_if(jobs, [&](const JobConfig& job) {
+      if (job.repositories.empty()) return !is_default;
+      return std::find(job.repositories.begin(), job.repositories.end(), options_.repository) ==
+             job.repositories.end();
+    });
+    return jobs;
+  }
+
   void tell_of_clocks(base::Duration ahead) {
     constexpr std::chrono::minutes kWorthAWord{10};
     if (ahead > -kWorthAWord && ahead < kWorthAWord) return;
@@ -138,7 +150,8 @@ class PruningRun {
   void decide() {
     std::vector<BackupInQuestion> backups;
     for (const PrunedBackup& item : result_.backups) backups.push_back(item.backup);
-    const std::vector<BackupFate> fates = decide_on_backups(backups, config_.jobs, result_.now);
+    const std::vector<BackupFate> fates =
+        decide_on_backups(backups, jobs_that_write_here(), result_.now);
     for (std::size_t i = 0; i < fates.size(); ++i) result_.backups[i].fate = fates[i];
   }
 

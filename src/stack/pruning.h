@@ -18,6 +18,9 @@ struct PruningOptions {
   bool dry_run = false;  // nothing is written
   base::Duration grace = repository::kDefaultGrace;
   bool wait_for_minimum = false;  // as in repository::PruneRequest
+  // Its name: only jobs that write there say how long a backup is kept there, so what was copied to
+  // it outlives the original. Empty: all do.
+  std::string repository = {};
 };
 
 struct PrunedBackup {

@@ -30,7 +30,7 @@ Rule find_rule(const repository::BackupSummary& backup, const std::vector<JobCon
   }
   std::string why = backup.job.empty()
                         ? "of no job; "
-                        : fmt::format("its job {} is not configured any more; ", backup.job);
+                        : fmt::format("its job {} does not write here; ", backup.job);
   if (longest == nullptr) return {std::nullopt, {}, std::move(why)};
   return {longest->keep, longest->name, std::move(why)};
 }

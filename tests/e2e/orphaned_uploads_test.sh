@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 new_stack
 uploads() { in_repository uploads | wc -l; }
-in_repository begin-upload wal/1/00000001/000000010000000000000001
+in_repository begin-upload index/ab00
 in_repository begin-upload packs/ab/ab00
 same "uploads" 2 "$(uploads)"
 

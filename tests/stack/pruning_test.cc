@@ -113,6 +113,26 @@ class PruningTest : public testing::Test {
   Config config_;
 };
 
+TEST_F(PruningTest, AJobCountsWhereItWritesAndNotWhereItsBackupsWereCopiedTo) {
+  for (std::uint32_t day = 0; day < 6; ++day) {
+    take(day + 1);
+    pass(kDay);
+  }
+  config_.repositories.resize(2);
+  config_.repositories[0].name = "main";
+  config_.repositories[1].name = "copies";
+  const auto removed_from = [&](std::string repository) {
+    base::NoProgress progress;
+    return prune_repository(context(), config_, {.grace = {}, .repository = std::move(repository)},
+                            progress, {})
+        .report.backups_removed;
+  };
+  EXPECT_EQ(removed_from("copies"), 0u);
+  config_.jobs.front().repositories = {"copies"};
+  EXPECT_EQ(removed_from("main"), 0u);
+  EXPECT_EQ(removed_from("copies"), 4u);
+}
+
 TEST_F(PruningTest, RemovesWhatHasExpiredWithItsWalAndItsPacks) {
   for (std::uint32_t day = 0; day < 6; ++day) {
     take(day + 1);

@@ -1,5 +1,8 @@
 #include "storage/s3/claim.h"
 
+#include <fmt/format.h>
+#include <time.h>
+
 #include <array>
 #include <thread>
 
@@ -9,8 +12,9 @@
 namespace holdfast::storage::s3 {
 namespace {
 
-constexpr std::chrono::minutes kExpiry{30};
-constexpr std::chrono::minutes kGoodFor{10};
+constexpr std::chrono::minutes kExpiry{5};
+constexpr std::chrono::seconds kGoodFor{30};
+constexpr std::chrono::seconds kPatience{60};
 constexpr std::uint32_t kLongestPauseMs = 400;
 
 }  // namespace
@@ -22,8 +26,16 @@ std::string Claim::new_key(const std::string& folder, crypto::Random& random) {
 }
 
 Claim::Claim(Client& client, std::string key)
-    : client_(&client), key_(std::move(key)), taken_(std::chrono::steady_clock::now()) {
-  client.send({.method = Method::kPut, .key = key_});
+    : client_(&client), key_(std::move(key)), taken_(running_time()) {
+  const Checksum checksum = checksum_of({});
+  Request request{.method = Method::kPut, .key = key_, .body_sha256 = checksum.sha256_hex};
+  add_checksum(ChecksumKind::kMd5, {}, checksum, request.headers);  // all stores take this one
+  try {
+    client.send(request);
+  } catch (const base::Error&) {
+    withdraw();  // it may have been put
+    throw;
+  }
 }
 
 Claim::Claim(Claim&& other) noexcept
@@ -32,7 +44,10 @@ Claim::Claim(Claim&& other) noexcept
       taken_(other.taken_) {}
 
 Claim::~Claim() {
-  if (client_ == nullptr) return;
+  if (client_ != nullptr) withdraw();
+}
+
+void Claim::withdraw() {
   try {
     client_->send({.method = Method::kDelete, .key = key_}, {404});
   } catch (const std::exception&) {
@@ -40,10 +55,25 @@ Claim::~Claim() {
   }
 }
 
-void Claim::require_fresh() const {
-  if (std::chrono::steady_clock::now() - taken_ < kGoodFor) return;
+// By the clock that goes on in suspend: others count from when the claim was put.
+std::chrono::nanoseconds Claim::running_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+void Claim::require_fresh(const std::string& folder) {
+  if (running_time() - taken_ < kGoodFor || is_alone(folder)) return;
   throw base::Error(base::ErrorKind::kTimeout,
-                    "the right to create the object took too long to get", "try again");
+                    "the right to create the object was lost: it took too long", "try again");
+}
+
+void Claim::give_up_waiting(std::chrono::nanoseconds begun, const std::string& folder) {
+  if (running_time() - begun < kPatience) return;
+  throw base::Error(
+      base::ErrorKind::kTimeout,
+      fmt::format("others want to create the same object: claims stand in {}", folder),
+      "try again; a claim of a run that was killed counts for five minutes");
 }
 
 bool Claim::is_alone(const std::string& folder) {

@@ -88,6 +88,13 @@ HttpAnswer Client::attempt(const Request& request, const std::string& body_sha25
                         .max_body_bytes = request.max_body_bytes});
 }
 
+void Client::wait(Pace::Milliseconds time) const {
+  constexpr Pace::Milliseconds kSlice{100};
+  for (; time.count() > 0 && !closing_; time -= std::min(time, kSlice)) {
+    std::this_thread::sleep_for(std::min(time, kSlice));
+  }
+}
+
 void Client::note_clock(const HttpAnswer& answer) {
   answered_ = true;
   if (const auto theirs = parse_http_date(answer.header("date"))) {
@@ -96,7 +103,7 @@ void Client::note_clock(const HttpAnswer& answer) {
 }
 
 bool Client::may_help_to_repeat(const Answer& answer, const Credentials& credentials,
-                                int attempts) {
+                                Mended& mended) {
   const std::string& code = answer.error.code;
   const int status = answer.status();
   if (status == 503 || status == 429 || code == "SlowDown") pace_.slow_down();
@@ -104,14 +111,15 @@ bool Client::may_help_to_repeat(const Answer& answer, const Credentials& credent
     return true;
   }
   if (is_one_of(kForTheMoment, code)) return true;
-  if (is_one_of(kBrokenTransfer, code)) return attempts < kMostBrokenTransfers;
+  if (is_one_of(kBrokenTransfer, code)) return mended.attempts < kMostBrokenTransfers;
   const bool without_code = code.empty() && (status == 403 || status == 400);  // of a HEAD
   const bool skewed = std::chrono::abs(clock_skew()) > kNotableSkew;
   if (code == "RequestTimeTooSkewed" || (without_code && skewed)) {
-    return !correct_skew_.exchange(true);
+    correct_skew_ = true;
+    return !std::exchange(mended.clock, true);
   }
   if (is_one_of(kOldCredentials, code) || without_code) {
-    return attempts == 1 && credentials_->refused(credentials);
+    return !std::exchange(mended.credentials, true) && credentials_->refused(credentials);
   }
   return false;
 }
@@ -130,8 +138,9 @@ struct Client::Outcome {
 };
 
 Client::Outcome Client::try_once(const Request& request, const std::string& body_sha256,
-                                 const Accepts& accepts, int attempts, Answer& answer) {
-  std::this_thread::sleep_for(pace_.before_request());
+                                 const Accepts& accepts, Mended& mended, Answer& answer) {
+  ++mended.attempts;
+  wait(pace_.before_request());
   std::shared_ptr<const Credentials> credentials;
   try {
     credentials = credentials_->current();
@@ -147,7 +156,7 @@ Client::Outcome Client::try_once(const Request& request, const std::string& body
   }
   answer.error = read_error(answer.http.body);
   if (accepts(answer.status(), answer.error)) return {.stands = true};
-  if (!may_help_to_repeat(answer, *credentials, attempts)) throw error_of(request, answer);
+  if (!may_help_to_repeat(answer, *credentials, mended)) throw error_of(request, answer);
   return {.failure = error_of(request, answer),
           .wait = Pace::asked_for(answer.http.header("retry-after"))};
 }
@@ -158,8 +167,9 @@ Answer Client::send(const Request& request, const Accepts& accepts) {
                                       : request.body_sha256;
   std::optional<steady_clock::time_point> give_up;
   Answer answer;
-  for (int attempts = 1;; ++attempts) {
-    Outcome outcome = try_once(request, body_sha256, accepts, attempts, answer);
+  Mended mended;
+  for (;;) {
+    Outcome outcome = try_once(request, body_sha256, accepts, mended, answer);
     if (outcome.stands) return answer;
     answer.retried = true;
     const auto now = steady_clock::now();
@@ -167,12 +177,12 @@ Answer Client::send(const Request& request, const Accepts& accepts) {
       give_up =
           now + (answered_ ? options_.retry_for : std::min(options_.retry_for, kPatienceAtFirst));
     }
-    const auto wait = std::max(outcome.wait, pace_.before_repetition(attempts));
-    if (now + wait > *give_up && attempts >= kFewestAttempts) {
-      outcome.failure->add_context(fmt::format("given up after {} attempts", attempts));
+    const auto pause = std::max(outcome.wait, pace_.before_repetition(mended.attempts));
+    if (closing_ || (now + pause > *give_up && mended.attempts >= kFewestAttempts)) {
+      outcome.failure->add_context(fmt::format("given up after {} attempts", mended.attempts));
       throw *outcome.failure;
     }
-    std::this_thread::sleep_for(wait);
+    wait(pause);
   }
 }
 

@@ -48,6 +48,9 @@ class Client {
   using Accepts = std::function<bool(int status, const ErrorAnswer& error)>;
   Answer send(const Request& request, const Accepts& accepts);
 
+  // What is under way is not tried again: nobody waits for it any more.
+  void close() { closing_ = true; }
+
   // By how much the store's clock is ahead of this machine's, by its last answer.
   base::Duration clock_skew() const { return base::Duration(skew_.load()); }
   const std::string& region() const { return address_.region; }
@@ -58,12 +61,19 @@ class Client {
 
  private:
   struct Outcome;
+  // What one send() has tried to mend already.
+  struct Mended {
+    int attempts = 0;
+    bool clock = false;
+    bool credentials = false;
+  };
   Outcome try_once(const Request& request, const std::string& body_sha256, const Accepts& accepts,
-                   int attempts, Answer& answer);
+                   Mended& mended, Answer& answer);
   HttpAnswer attempt(const Request& request, const std::string& body_sha256,
                      const Credentials& credentials);
+  void wait(Pace::Milliseconds time) const;
   void note_clock(const HttpAnswer& answer);
-  bool may_help_to_repeat(const Answer& answer, const Credentials& credentials, int attempts);
+  bool may_help_to_repeat(const Answer& answer, const Credentials& credentials, Mended& mended);
   base::Error access_error(const ErrorAnswer& error, const std::string& what) const;
 
   const Options options_;
@@ -72,6 +82,7 @@ class Client {
   const base::Clock& clock_;
   Http http_;
   Pace pace_;
+  std::atomic<bool> closing_ = false;
   std::atomic<bool> answered_ = false;  // the store has answered before
   std::atomic<std::int64_t> skew_ = 0;  // microseconds
   std::atomic<bool> correct_skew_ = false;

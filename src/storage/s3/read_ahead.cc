@@ -58,7 +58,9 @@ ReadAhead::ReadAhead(Fetch fetch, ReadAheadLimits limits)
 
 ReadAhead::~ReadAhead() {
   ahead_.close();
-  threads_.lock()->clear();
+  auto threads = threads_.lock();
+  for (std::jthread& thread : *threads) thread.request_stop();
+  threads->clear();
 }
 
 std::optional<std::size_t> ReadAhead::read(const std::string& name, std::uint64_t offset,

@@ -67,6 +67,10 @@ class S3Storage final : public Storage, public ObjectStore {
     if (options_.first_versions) versions_.emplace(client_, prefix_);
   }
 
+  ~S3Storage() override { client_.close(); }
+  S3Storage(const S3Storage&) = delete;
+  S3Storage& operator=(const S3Storage&) = delete;
+
   // ---- Storage
 
   PutResult put(std::string_view name, base::ByteView content, Use use) override {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <vector>
 
 #include "base/error.h"
@@ -49,6 +50,7 @@ struct Uploader::Task {
   Use use = Use::kMetadata;
   bool conditionally = true;  // with If-None-Match
   std::string token = {};     // of this object alone
+  std::function<void()> before_creation = [] {};
 
   std::size_t part_bytes() const { return std::max(kPartBytes, content.size() / kMostParts + 1); }
   std::size_t parts() const { return (content.size() + part_bytes() - 1) / part_bytes(); }
@@ -100,19 +102,19 @@ Headers Uploader::headers_of(const Task& task) const {
 PutResult Uploader::put(const std::string& key, base::ByteView content, Use use) {
   const bool conditionally = abilities_.conditional() == Conditional::kHonoured;
   const bool in_parts = content.size() >= kInPartsFromBytes;
-  const Task task{.key = key,
-                  .content = content,
-                  .use = use,
-                  .conditionally = conditionally,
-                  .token = random_token(random_)};
-  const bool is_exact = abilities_.one_of_many_wins() || use == Use::kBulk;
-  if (conditionally && is_exact && !in_parts) return put_whole(task);
+  Task task{.key = key,
+            .content = content,
+            .use = use,
+            .conditionally = conditionally,
+            .token = random_token(random_)};
+  const bool is_exact = abilities_.one_of_many_wins() && !in_parts;
+  if (is_exact || use == Use::kBulk) return in_parts ? put_in_parts(task) : put_whole(task);
   // By a hash: beside a long key there would be no room for a longer one.
   const std::string folder =
       claims_folder_ + base::to_hex(crypto::sha256(base::as_bytes(key))) + "/";
-  const auto claim = Claim::take(client_, random_, folder, [&] { return exists(key); });
+  auto claim = Claim::take(client_, random_, folder, [&] { return exists(key); });
   if (!claim) return PutResult::kExists;
-  claim->require_fresh();
+  task.before_creation = [&] { claim->require_fresh(folder); };
   return in_parts ? put_in_parts(task) : put_whole(task);
 }
 
@@ -126,6 +128,7 @@ PutResult Uploader::put_whole(const Task& task) {
       .method = Method::kPut, .key = task.key, .headers = headers_of(task), .body = task.content};
   if (task.conditionally) request.headers.emplace_back("if-none-match", "*");
   for (int i = 0; i < kMostDisappearances; ++i) {
+    task.before_creation();
     const Answer answer = abilities_.put(
         request, checksum, [](int status, const ErrorAnswer&) { return status == 412; });
     if (answer.http.is_success()) return PutResult::kCreated;
@@ -189,11 +192,13 @@ PutResult Uploader::complete(const Task& task, const std::string& upload,
                   .body = base::as_bytes(body)};
   if (task.conditionally) request.headers.emplace_back("if-none-match", "*");
   for (int i = 0; i < kMostDisappearances; ++i) {
+    task.before_creation();
     const Answer answer = client_.send(request, [](int status, const ErrorAnswer& error) {
       return status == 412 || error.code == "NoSuchUpload";
     });
-    const ErrorAnswer hidden = read_error(answer.http.body);
-    if (answer.http.is_success() && hidden.code.empty()) return PutResult::kCreated;
+    const bool done = !read_element(answer.http.body, "ETag").empty() &&
+                      read_error(answer.http.body).code.empty();
+    if (answer.http.is_success() && done) return PutResult::kCreated;
     if (const auto settled = settle_existing(task)) return *settled;
     if (answer.error.code == "NoSuchUpload") break;
   }
