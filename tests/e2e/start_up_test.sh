@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 ((EUID == 0)) || skip "only root can hide a library"
-library=$(ldconfig -p | awk '$1 == "libpq.so.5" {print $NF; exit}')
+library=$(ldconfig -p | awk '$1 == "libpq.so.5" && !found++ {print $NF}')
 unshare --mount true 2>/dev/null || skip "no mount namespace can be made here"
 
 new_stack
