@@ -6,6 +6,8 @@
       peak memory of all of them together, and the size of what is then in DIR, or by how much it grew
   measure.py add RESULTS TOOL ACTION METRIC VALUE
       adds what was measured otherwise
+  measure.py least RESULTS METRIC ACTION TOOL...
+      names the tool whose median is the least
   measure.py report RESULTS
       the medians, and the ratios of the first tool to the second
   measure.py aim RESULTS TEXT MOST METRIC TOOL ACTION [TOOL ACTION]
@@ -100,6 +102,11 @@ def aim(results, text, most, metric, *of):
     print(f"{text:76} {got:8.3f}  at most {most:6} {verdict}")
 
 
+def least(results, metric, action, *tools):
+    lines = read(results)
+    print(min(tools, key=lambda tool: statistics.median(values_of(lines, tool, action, metric))))
+
+
 def add(results, tool, action, metric, value):
     with open(results, "a", encoding="ascii") as file:
         file.write(json.dumps({"tool": tool, "action": action, metric: float(value)}) + "\n")
@@ -135,6 +142,9 @@ def main():
         return
     if len(arguments) == 6 and arguments[0] == "add":
         add(*arguments[1:])
+        return
+    if len(arguments) >= 5 and arguments[0] == "least":
+        least(*arguments[1:])
         return
     if len(arguments) in (7, 9) and arguments[0] == "aim":
         aim(*arguments[1:])

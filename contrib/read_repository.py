@@ -229,18 +229,44 @@ class Keyring:
 
 def parse_key_file(text):
     """The type and the payload of a key file."""
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
     words = " ".join(lines).split()
     if len(words) < 3 or words[0] != "holdfast-key-1":
         raise KeyProblem("this is not a key file")
+    head = lines[0].split()
     try:
-        data = base64.b64decode("".join(words[2:]), validate=True)
+        if len(head) == 4 and head[3] == "lines":
+            data = read_typed_lines(lines[1:], int(head[2]))
+        else:
+            data = base64.b64decode("".join(words[2:]), validate=True)
     except ValueError as error:
         raise KeyProblem("the key file is cut off or altered") from error
     payload, checksum = data[:-4], data[-4:]
     if hashlib.sha256(payload).digest()[:4] != checksum:
         raise KeyProblem("the key file is cut off or altered")
-    return words[1], payload
+    return words[1].upper(), payload
+
+
+BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def read_typed_lines(lines, count):
+    """The bytes of a key that was printed in lines, each with its number and its check."""
+    bytes_of = {}
+    for line in lines:
+        number, _, digits = line.upper().translate(str.maketrans("OIL", "011")).partition(":")
+        values = [BASE32.index(digit) for digit in digits if digit not in " \t-"]
+        bits = "".join(f"{value:05b}" for value in values)
+        data_bits, check = bits[:-20], bits[-20:]
+        data = bytes(int(data_bits[i : i + 8], 2) for i in range(0, len(data_bits) - 7, 8))
+        digest = hashlib.sha256(u32(int(number)) + data).digest()
+        if f"{int.from_bytes(digest[:3], 'big') >> 4:020b}" != check:
+            raise KeyProblem(f"line {number} of the key is mistyped")
+        bytes_of[int(number)] = data
+    if sorted(bytes_of) != list(range(1, count + 1)):
+        raise KeyProblem("a line of the key is missing")
+    return b"".join(bytes_of[number] for number in sorted(bytes_of))
 
 
 class Slot:
@@ -460,6 +486,8 @@ class Repository:
 
     def file_entry(self, reader):
         entry = {"path": os.fsdecode(reader.bytes()), "type": reader.u8(), "mode": reader.varint()}
+        has_attributes = entry["type"] & 0x80
+        entry["type"] &= 0x7F
         entry["owner"], entry["uid"] = reader.bytes(), reader.varint()
         entry["group"], entry["gid"] = reader.bytes(), reader.varint()
         modified = reader.u64()
@@ -476,10 +504,27 @@ class Repository:
             joined.end()
         else:
             raise Damaged("the file table is of an unknown kind")
+        entry.update(ns=0, xattrs={}, link=None)
+        if has_attributes:
+            self.read_attributes(reader, entry)
         parts = entry["path"].split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in entry["path"]:
             raise Damaged(f"the file table has an impossible path: {entry['path']!r}")
         return entry
+
+    @staticmethod
+    def read_attributes(reader, entry):
+        while tag := reader.u8():
+            value = Reader(reader.bytes(), "an attribute of " + entry["path"])
+            if tag == 1:
+                entry["ns"] = value.varint()
+            elif tag == 2:
+                name = value.bytes()
+                entry["xattrs"][os.fsdecode(name)] = value.raw(value.left())
+            elif tag == 3:
+                entry["link"] = os.fsdecode(value.raw(value.left()))
+            elif tag not in (4, 5):
+                raise Damaged(f"{entry['path']} has an attribute of an unknown kind")
 
     def write_file(self, entry, path):
         left = entry["size"]
@@ -509,22 +554,33 @@ class Repository:
         if any(root.iterdir()):
             raise Damaged(f"{directory} is not empty")
         entries = list(self.files(table))
+        written = set()
         for entry in entries:
             path = root / entry["path"]
             if entry["type"] == 2:
                 path.mkdir(parents=True, exist_ok=True)
             elif entry["type"] == 1:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self.write_file(entry, path)
+                if entry["link"] in written:
+                    os.link(root / entry["link"], path)
+                else:
+                    self.write_file(entry, path)
+                written.add(entry["path"])
+            elif entry["type"] == 4:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.mkfifo(path)
         # Links last, so that nothing is written through one; directories' own marks behind all.
         for entry in entries:
             if entry["type"] == 3:
                 os.symlink(entry["target"], root / entry["path"])
         for entry in reversed(entries):
             path = root / entry["path"]
-            if entry["type"] in (1, 2):
+            if entry["type"] != 3:
+                for name, value in entry["xattrs"].items():
+                    os.setxattr(path, name, value)
                 os.chmod(path, entry["mode"] & 0o7777)
-                os.utime(path, ns=(entry["modified"] * 1000, entry["modified"] * 1000))
+                modified = entry["modified"] * 1000 + entry["ns"]
+                os.utime(path, ns=(modified, modified))
         return len(entries)
 
     # -- log objects

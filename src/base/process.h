@@ -16,7 +16,9 @@ struct ProcessOptions {
   std::string working_directory{};               // empty: this one's
   std::optional<uid_t> uid{};                    // run as that user, with its groups (needs root)
   std::vector<std::string> extra_environment{};  // "NAME=value"
-  std::chrono::milliseconds timeout{60'000};     // killed after
+  // A signal that it gets when the thread that starts it ends, however that comes about; 0: none.
+  int end_with_us = 0;
+  std::chrono::milliseconds timeout{60'000};                // killed after
   std::size_t max_output_bytes = std::size_t{1024} * 1024;  // the rest is dropped
 };
 

@@ -151,6 +151,11 @@ class Parser {
       fail(fmt::format("{} is given twice", option.name));
     }
     values.push_back(value.value_or(""));
+    if (!option.greedy || result_.command == nullptr) return;
+    if (result_.positional.size() < result_.command->most) return;
+    while (next_ < words_.size() && !words_[next_].starts_with('-')) {
+      values.push_back(words_[next_++]);
+    }
   }
 
   void finish() const {

@@ -23,6 +23,9 @@ struct Option {
   std::span<const std::string_view> choices = {};
   std::string_view default_choice = {};  // not empty: the value may be left out
   bool repeats = false;
+  // Words behind its value are further values, once the command has all its arguments:
+  // `restore config --only a b`.
+  bool greedy = false;
   ValueHint hint = ValueHint::kNone;
 };
 

@@ -32,6 +32,9 @@ constexpr Option kInitOptions[] = {
      .help = "new keys, even where another repository of the configuration has the same key file "
              "or passphrase; copies between the two are then stored anew"},
 };
+constexpr Option kSetupOptions[] = {
+    {.name = "--print", .help = "print the configuration, and write nothing"},
+};
 constexpr Option kCopyOptions[] = {
     {.name = "--to", .value = "REPOSITORY", .help = "a repository of the configuration"},
     {.name = "--dry-run", .help = "say what would be sent, and write nothing"},
@@ -47,6 +50,28 @@ constexpr Option kBackupOptions[] = {
      .help = "how much of the unchanged data an incremental backup reads again, such as 2%"},
     {.name = "--accept-new-system",
      .help = "the component is another cluster than before, on purpose (pg_upgrade, a rebuild)"},
+};
+constexpr Words kDumpFormats[] = {"custom", "plain", "directory"};
+constexpr Option kDumpOptions[] = {
+    {.name = "--format",
+     .value = "FORMAT",
+     .help = "pg_dump's: custom (the default), plain or directory",
+     .choices = kDumpFormats},
+    {.name = "--table",
+     .letter = 't',
+     .value = "TABLE",
+     .help = "this table alone, or those that the pattern means, as pg_dump takes them",
+     .repeats = true},
+    {.name = "--jobs",
+     .letter = 'j',
+     .value = "N",
+     .help = "tables at a time, of the directory format (1)"},
+    {.name = "--job",
+     .value = "NAME",
+     .help = "as that job: its repositories, and how long to keep"},
+    {.name = "--component",
+     .value = "NAME",
+     .help = "where the configuration has more than one PostgreSQL"},
 };
 constexpr Option kListOptions[] = {
     {.name = "--job", .value = "NAME", .help = "the backups of that job alone"},
@@ -74,8 +99,27 @@ constexpr Option kRestoreOptions[] = {
      .help = "put the tablespace at OLD into NEW",
      .repeats = true},
     {.name = "--delta",
+     .help = "over what is in DIR: write only what differs, remove what does not belong"},
+    {.name = "--only",
+     .value = "PATH",
      .help =
-         "over the cluster that is in DIR: write only what differs, remove what does not belong"},
+         "of files: these alone, or all below a directory; of tables: the database they were in",
+     .repeats = true,
+     .greedy = true},
+    {.name = "--run-hooks", .help = "of files: run after_restore at the end"},
+    {.name = "--table",
+     .value = "SCHEMA.TABLE",
+     .help = "a single table of a PostgreSQL database; goes with --into",
+     .repeats = true,
+     .greedy = true},
+    {.name = "--into",
+     .value = "CONNINFO",
+     .help = "the database that tables are put into, as libpq takes it"},
+    {.name = "--rename",
+     .value = "SUFFIX",
+     .help = "put tables beside those that are there: their names, and those of their indexes, get "
+             "this"},
+    {.name = "--replace", .help = "put tables in the place of those that are there"},
     {.name = "--start", .help = "start the server, and wait until it is there"},
     {.name = "--thaw",
      .value = "[SPEED]",
@@ -86,8 +130,7 @@ constexpr Option kRestoreOptions[] = {
     {.name = "--thaw-days", .value = "N", .help = "how long thawed copies are kept (7)"},
     {.name = "--wait", .help = "until all is thawed, and go on"},
 };
-constexpr Words kRestoreLater[] = {"--only",    "--table",     "--into",    "--rename",
-                                   "--replace", "--run-hooks", "--keep-ttl"};
+constexpr Words kRestoreLater[] = {"--keep-ttl"};
 constexpr Option kWalOptions[] = {
     {.name = "--component",
      .value = "NAME",
@@ -148,6 +191,17 @@ constexpr Option kKeyExportOptions[] = {
 };
 
 constexpr Command kCommands[] = {
+    {.name = "setup",
+     .arguments = "[DIR]",
+     .most = 1,
+     .summary = "look at this machine, and write a configuration to start from",
+     .options = kSetupOptions,
+     .run = run_setup,
+     .details =
+         "Finds PostgreSQL clusters, Redis, and in DIR (by default the current directory) what\n"
+         "tells how a service is put together and where its secrets are. Writes "
+         "DIR/holdfast.yaml,\n"
+         "never over one that is there, and says what PostgreSQL must be told."},
     {.name = "init",
      .arguments = "",
      .summary = "create the configured repositories and their key files",
@@ -169,6 +223,15 @@ constexpr Command kCommands[] = {
      .summary = "back up the named components, all by default",
      .options = kBackupOptions,
      .run = run_backup},
+    {.name = "dump",
+     .arguments = "DATABASE",
+     .least = 1,
+     .most = 1,
+     .summary = "take a logical dump of a database, by pg_dump",
+     .options = kDumpOptions,
+     .run = run_dump,
+     .details = "Roles and tablespaces stand beside it. `cat` and `restore COMPONENT.DATABASE` "
+                "give back what\npg_restore and psql take."},
     {.name = "list",
      .arguments = "[COMPONENT]",
      .most = 1,
@@ -182,8 +245,22 @@ constexpr Command kCommands[] = {
      .summary = "one backup in full",
      .run = run_show,
      .details = "BACKUP is an id, a unique prefix of one, or latest."},
+    {.name = "cat",
+     .arguments = "BACKUP [PATH]",
+     .least = 1,
+     .most = 2,
+     .summary = "write one file of a backup to standard output",
+     .run = run_cat,
+     .details = "Without PATH: the files that it holds. Secrets are never shown."},
+    {.name = "diff",
+     .arguments = "BACKUP [BACKUP]",
+     .least = 1,
+     .most = 2,
+     .summary = "what changed between two backups, or between one and now",
+     .run = run_diff,
+     .details = "One of files or secrets can be compared with now; of secrets, numbers are told."},
     {.name = "restore",
-     .arguments = "COMPONENT --to DIR",
+     .arguments = "COMPONENT --to DIR | COMPONENT --table TABLE... --into CONNINFO",
      .least = 1,
      .most = 1,
      .summary = "bring a component back, to any moment in its recovery window",
@@ -287,8 +364,8 @@ constexpr Command kCommands[] = {
      .run = run_help},
 };
 
-constexpr Words kLaterCommands[] = {"dump",    "cat",    "diff",   "follow",  "mount",  "drill",
-                                    "recover", "status", "daemon", "metrics", "alerts", "setup"};
+constexpr Words kLaterCommands[] = {"follow", "mount",  "drill",   "recover",
+                                    "status", "daemon", "metrics", "alerts"};
 
 constexpr Language kLanguage{.commands = kCommands, .globals = kGlobals, .later = kLaterCommands};
 

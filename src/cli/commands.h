@@ -16,10 +16,14 @@ inline constexpr int kDamaged = 5;
 
 int run_init(Session& session);
 int run_check(Session& session);
+int run_setup(Session& session);
 int run_copy(Session& session);
 int run_backup(Session& session);
+int run_dump(Session& session);
 int run_list(Session& session);
 int run_show(Session& session);
+int run_cat(Session& session);
+int run_diff(Session& session);
 int run_restore(Session& session);
 int run_wal_push(Session& session);
 int run_wal_fetch(Session& session);

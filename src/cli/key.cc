@@ -144,8 +144,8 @@ int run_key_export(Session& session) {
   repository::Repository& repository = session.repository();
   repository.require_reading("key export");
   const bool write_only = arguments.has("--write-only");
-  const crypto::SecretText text = repository::export_key_file(
-      write_only ? repository.keyring().write_only() : repository.keyring());
+  const crypto::SecretText text = repository::print_key_file(
+      write_only ? repository.keyring().write_only() : repository.keyring(), session.clock().now());
   const std::string_view rights = write_only ? "write-only" : "full";
   if (!file) {
     fmt::print(session.out(), "{}{}", text.view(), text.view().ends_with('\n') ? "" : "\n");

@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "cli/backup_view.h"
 #include "cli/commands.h"
 #include "cli/restore_command.h"
+#include "cli/restore_tables.h"
 #include "cli/session.h"
 #include "cli/thaw_view.h"
 #include "stack/component.h"
@@ -20,6 +22,9 @@ using base::Error;
 using base::ErrorKind;
 using stack::RestoreOptions;
 using stack::RestoreOutcome;
+
+// A command that brings services up may pull images before.
+constexpr std::chrono::minutes kHookTimeout{60};
 
 [[noreturn]] void usage(const std::string& problem, std::string hint = {}) {
   throw Error(ErrorKind::kUsage, problem, std::move(hint));
@@ -79,6 +84,7 @@ RestoreOptions read_options(Session& session, const std::string& component) {
   options.action = arguments.value("--action").value_or("");
   options.tablespaces = read_tablespaces(arguments.values("--tablespace"));
   options.delta = arguments.has("--delta");
+  options.only = arguments.values("--only");
   options.start = arguments.has("--start");
   options.workers = session.workers();
   options.thaw = thaw_request(arguments);
@@ -102,8 +108,11 @@ nlohmann::json document_of(const std::string& component, const RestoreOptions& o
       {"bytes", outcome.bytes},
       {"bytes_written", outcome.bytes_written},
       {"files", outcome.files},
+      {"removed", outcome.removed},
       {"duration_seconds", seconds},
       {"notes", outcome.notes},
+      {"warnings", outcome.warnings},
+      {"next_step", outcome.next_step},
       {"reached", nullptr},
   };
   if (outcome.reached) {
@@ -136,11 +145,38 @@ void print_outcome(Session& session, const RestoreOptions& options, const Restor
       session.print(fmt::format("the server runs: psql \"{}\"", reached.server));
     }
   }
+  if (outcome.removed > 0) {
+    session.print(fmt::format("removed {} that did not belong", outcome.removed));
+  }
+  for (const std::string& warning : outcome.warnings) session.warn(warning);
   if (!outcome.next_step.empty()) session.print(outcome.next_step);
 }
 
+// The component's own command, as the configuration has it: a shell's, in the restored directory.
+// What it prints goes to standard error.
+void run_hook(Session& session, const stack::ComponentConfig& component,
+              const std::filesystem::path& directory) {
+  base::ProcessOptions options{.argv = {"/bin/sh", "-c", component.after_restore},
+                               .working_directory = directory.string(),
+                               .timeout = kHookTimeout};
+  session.note("running: " + component.after_restore);
+  const base::ProcessResult result = base::run_process(options, session.stop());
+  for (const std::string& text : {result.out, result.err}) {
+    if (!text.empty()) session.note(text.substr(0, text.find_last_not_of('\n') + 1));
+  }
+  if (result.exit_status == 0) return;
+  throw Error(
+      ErrorKind::kFailed,
+      fmt::format("{} is restored, but its after_restore {}", component.name,
+                  result.timed_out
+                      ? fmt::format("had not ended after {}", base::format_duration(kHookTimeout))
+                      : fmt::format("ended with status {}", result.exit_status)),
+      fmt::format("run it by hand in {}: {}", directory.string(), component.after_restore));
+}
+
 // What the server will need that this process has from its environment.
-void note_environment(Session& session) {
+void note_environment(Session& session, const stack::ComponentConfig& component) {
+  if (component.type != "postgresql") return;
   const auto& passphrase = session.repository_config().passphrase;
   if (passphrase.kind != stack::SecretSource::Kind::kEnvironment) return;
   session.note(
@@ -151,17 +187,30 @@ void note_environment(Session& session) {
 }  // namespace
 
 int run_restore(Session& session) {
-  const std::string& component = session.arguments().positional.front();
+  std::string component = session.arguments().positional.front();
   if (component == "all") usage("`restore all` is not supported by this version yet");
-  const stack::ComponentConfig& config = session.config().component(component);
+  session.prefer_repository_of(component);
+  if (wants_tables(session.arguments())) return restore_tables(session);
+  const auto backup = session.arguments().value("--backup");
+  std::string backup_id;
+  if (backup) {
+    // A dump may be named where its database's component is.
+    const bool is_dump = backup->starts_with(component + ".");
+    const repository::Context& context = session.repository().context();
+    backup_id = repository::resolve_backup(context, *backup, is_dump ? "" : component);
+    if (is_dump) component = repository::component_of(backup_id);
+  }
+  const stack::ComponentConfig config = session.config().component_or_dump(component);
+  const bool run_hooks = session.arguments().has("--run-hooks");
+  if (run_hooks && config.after_restore.empty()) {
+    usage(fmt::format("{} has no after_restore to run", component));
+  }
   RestoreOptions options = read_options(session, component);
   const auto kind = stack::make_component(config);
   repository::Repository& repository = session.repository();
   repository.require_reading("restore");
-  if (const auto backup = session.arguments().value("--backup")) {
-    options.backup = repository::resolve_backup(repository.context(), *backup, component);
-  }
-  note_environment(session);
+  if (backup) options.backup = backup_id;
+  note_environment(session, config);
   const auto begin = std::chrono::steady_clock::now();
   RestoreOutcome outcome;
   try {
@@ -172,12 +221,14 @@ int run_restore(Session& session) {
   }
   const auto duration =
       std::chrono::duration_cast<base::Duration>(std::chrono::steady_clock::now() - begin);
+  if (run_hooks) outcome.next_step.clear();
   print_outcome(session, options, outcome, duration);
+  if (run_hooks) run_hook(session, config, options.to);
   if (session.json()) {
     const std::chrono::duration<double> seconds = duration;
     session.print_json(document_of(component, options, outcome, seconds.count()));
   }
-  return kDone;
+  return outcome.warnings.empty() ? kDone : kAttention;
 }
 
 }  // namespace holdfast::cli

@@ -30,7 +30,21 @@ const stack::Config& Session::config() {
 }
 
 const stack::RepositoryConfig& Session::repository_config() {
-  return config().repository(arguments_.value("--repository").value_or(""));
+  return config().repository(arguments_.value("--repository").value_or(preferred_repository_));
+}
+
+void Session::prefer_repository_of(std::string_view text) {
+  const stack::ComponentConfig* found = nullptr;
+  for (const stack::ComponentConfig& component : config().components) {
+    const std::string& name = component.name;
+    const bool fits =
+        text.starts_with(name) &&
+        (text.size() == name.size() || text[name.size()] == '-' || text[name.size()] == '.');
+    if (fits && (found == nullptr || found->name.size() < name.size())) found = &component;
+  }
+  if (found != nullptr && !found->repositories.empty()) {
+    preferred_repository_ = found->repositories.front();
+  }
 }
 
 Session::RepositoryConfigs Session::repository_configs(RepositoryConfigs preferred) {

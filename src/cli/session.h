@@ -41,8 +41,12 @@ class Session {
   crypto::Random& random() { return random_; }
 
   const stack::Config& config();
-  // The one that -r names, or the default.
+  // The one that -r names; else that of the component which prefer() named; else the default.
   const stack::RepositoryConfig& repository_config();
+  // From here on the repository is the first of those that the component names for itself, if it
+  // does. `text` is a component's name, or begins with one as a backup's id does. Before
+  // repository().
+  void prefer_repository_of(std::string_view text);
   repository::Repository& repository();
   // For commands that may work on several: the one that -r names, or else `preferred`.
   using RepositoryConfigs = std::vector<const stack::RepositoryConfig*>;
@@ -73,6 +77,7 @@ class Session {
   base::SystemClock clock_;
   crypto::SystemRandom random_;
   std::unique_ptr<stack::Config> config_;
+  std::string preferred_repository_;  // empty: the default
   std::unique_ptr<repository::Repository> repository_;
 };
 

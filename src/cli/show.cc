@@ -72,6 +72,7 @@ void print_backup(Session& session, const repository::BackupSummary& backup, con
 }  // namespace
 
 int run_show(Session& session) {
+  session.prefer_repository_of(session.arguments().positional.front());
   const repository::Context& context = session.repository().context();
   const std::string id =
       repository::resolve_backup(context, session.arguments().positional.front());

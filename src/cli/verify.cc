@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -68,10 +70,22 @@ stack::Verification verify(Session& session, const stack::VerificationOptions& o
   return stack::verify_backups(session.repository(), options, *progress, session.stop());
 }
 
+// Components that go elsewhere alone are not in what is verified here.
+void note_what_is_elsewhere(Session& session) {
+  const std::string& here = session.repository_config().name;
+  for (const stack::ComponentConfig& component : session.config().components) {
+    const std::vector<std::string>& own = component.repositories;
+    if (own.empty() || std::find(own.begin(), own.end(), here) != own.end()) continue;
+    session.note(fmt::format("{} is backed up to {} alone: verify it with -r {}", component.name,
+                             fmt::join(own, ", "), own.front()));
+  }
+}
+
 }  // namespace
 
 int run_verify(Session& session) {
   const Arguments& arguments = session.arguments();
+  if (!arguments.positional.empty()) session.prefer_repository_of(arguments.positional.front());
   const stack::VerificationOptions options{.backups = arguments.positional,
                                            .all = arguments.has("--all"),
                                            .quick = arguments.has("--quick"),
@@ -80,6 +94,7 @@ int run_verify(Session& session) {
     throw base::Error(base::ErrorKind::kUsage, "--all and single backups cannot be combined");
   }
   const stack::Verification result = verify(session, options);
+  if (options.backups.empty()) note_what_is_elsewhere(session);
   print_result(session, result);
   if (session.json()) session.print_json(document_of(result));
   if (!result.report.damaged.empty()) return kDamaged;

@@ -8,13 +8,12 @@
 #include "base/concurrency.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/parallel.h"
 #include "postgres/backup_details.h"
 #include "postgres/backup_session.h"
 #include "postgres/backup_wal.h"
 #include "postgres/control_file.h"
 #include "postgres/incremental.h"
-#include "repository/publish.h"
+#include "repository/backup_run.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -58,16 +57,6 @@ std::optional<IncrementalBase> backup_before(std::optional<BackupRecord> record,
         "backups stay");
   }
   return IncrementalBase{std::move(*record), std::move(details)};
-}
-
-// Never given twice: the next free second. What is later than the newest one is free.
-std::string free_backup_id(const Context& context, const std::string& component, base::Time started,
-                           std::string_view newest) {
-  for (;; started += std::chrono::seconds(1)) {
-    std::string id = repository::make_backup_id(component, started);
-    if (id > newest && !newest.empty()) return id;
-    if (!context.storage.stat(repository::record_name(id))) return id;
-  }
 }
 
 // The server rewrites it in place: read until a reading is not torn.
@@ -125,34 +114,13 @@ std::string describe_page(const BackupRequest& request, const ClusterInfo& clust
   return text;
 }
 
-// What stands in the repository as the run begins.
-struct Found {
-  std::optional<BackupRecord> newest;
-  repository::Index index;
-};
-
-Found look_at_repository(const Context& context, const std::string& component) {
-  Found found;
-  base::share_out(2, std::min(2, context.storage.requests_at_once()), {}, [&] {
-    return [&](std::size_t n) {
-      if (n == 0) {
-        found.newest = repository::newest_backup(context, component);
-      } else {
-        found.index = repository::Index::load(context);
-      }
-    };
-  });
-  return found;
-}
-
-class BackupRun {
+class ClusterBackup {
  public:
-  BackupRun(const Context& context, const BackupRequest& request, const repository::Lock& lock,
-            Found found, base::Progress& progress, std::stop_token stop)
+  ClusterBackup(const Context& context, const BackupRequest& request, repository::BackupRun& run,
+                base::Progress& progress, std::stop_token stop)
       : context_(context),
         request_(request),
-        lock_(lock),
-        found_(std::move(found)),
+        run_(run),
         progress_(progress),
         stop_(std::move(stop)),
         connection_(request.connection) {
@@ -163,11 +131,9 @@ class BackupRun {
   BackupSummary run() {
     cluster_ = describe_cluster(connection_);
     require_local_primary(cluster_, connection_);
-    before_ = backup_before(std::move(found_.newest), request_, cluster_);
-    if (before_) summary_.previous = before_->record.summary.id;
-    summary_.started = context_.clock.now();
-    summary_.id = free_backup_id(context_, request_.component, summary_.started, summary_.previous);
-    const repository::Index& index = found_.index;
+    before_ = backup_before(run_.take_newest(), request_, cluster_);
+    run_.begin(summary_);
+    const repository::Index& index = run_.index();
 
     base::Throttle throttle(request_.rate_bytes);
     const ReadingLimits limits{request_.workers, throttle};
@@ -193,7 +159,7 @@ class BackupRun {
     record.indexes = store.finish();
     fill_summary(stored, store.statistics(), start, stop);
     record.summary = summary_;
-    publish(record, index);
+    run_.publish(record, stop_);
     return record.summary;
   }
 
@@ -290,7 +256,6 @@ class BackupRun {
 
   void fill_summary(const StoredFiles& stored, const repository::StoreStatistics& statistics,
                     const BackupStart& start, const BackupStop& stop) {
-    summary_.component = request_.component;
     summary_.type = "postgresql";
     summary_.job = request_.job;
     summary_.bytes = stored.bytes;
@@ -351,25 +316,11 @@ class BackupRun {
     }
   }
 
-  void publish(BackupRecord& record, const repository::Index& index) {
-    record.summary.finished = context_.clock.now();
-    base::throw_if_stopped(stop_);
-    if (repository::publish_record(context_, record, index, lock_) == storage::PutResult::kExists) {
-      throw Error(ErrorKind::kFailed,
-                  fmt::format("another backup took the id {} meanwhile", record.summary.id),
-                  "run the backup again: what was stored is found and not stored twice");
-    }
-  }
-
-  void warn(std::string text) {
-    progress_.warning(text);
-    summary_.warnings.push_back(std::move(text));
-  }
+  void warn(std::string text) { summary_.warnings.push_back(std::move(text)); }
 
   const Context& context_;
   const BackupRequest& request_;
-  const repository::Lock& lock_;
-  Found found_;
+  repository::BackupRun& run_;
   base::Progress& progress_;
   std::stop_token stop_;
   Connection connection_;
@@ -386,21 +337,9 @@ class BackupRun {
 
 BackupSummary take_backup(const Context& context, const BackupRequest& request,
                           base::Progress& progress, std::stop_token stop) {
-  repository::LockRequest lock_request;
-  lock_request.kind = "backup";
-  lock_request.scope = request.component;
-  lock_request.exclusive_in_scope = true;
-  lock_request.command = "holdfast backup " + request.component;
-  progress.phase("loading the index", 0);
-  Found found;
-  const std::unique_ptr<repository::Lock> lock = repository::Lock::take(
-      context, lock_request, [&] { found = look_at_repository(context, request.component); });
-  BackupSummary summary =
-      BackupRun(context, request, *lock, std::move(found), progress, std::move(stop)).run();
-  if (const std::string problem = lock->problem(); !problem.empty()) {
-    summary.warnings.push_back("the lock could not be kept alive: " + problem);
-  }
-  if (const std::string note = lock->release(); !note.empty()) progress.note(note);
+  repository::BackupRun run(context, request.component, progress);
+  BackupSummary summary = ClusterBackup(context, request, run, progress, std::move(stop)).run();
+  run.end(summary);
   return summary;
 }
 

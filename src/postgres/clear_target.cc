@@ -110,6 +110,9 @@ class Clearing {
       case FileType::kSymlink:
         if (!leads_to_its_place(path, there, status)) remove(there, status, device);
         break;
+      case FileType::kFifo:  // no cluster has one
+        remove(there, status, device);
+        break;
     }
   }
 

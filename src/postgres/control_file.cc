@@ -17,6 +17,7 @@ constexpr std::size_t kSectorSize = 512;  // the content never grows past one: w
 constexpr std::uint32_t kMinVersion = 1300;
 constexpr std::uint32_t kMaxVersion = 9999;
 constexpr std::uint32_t kStates = 7;
+constexpr std::size_t kFullPageWritesOffset = 56;  // checkPointCopy.fullPageWrites, 13 to 18
 
 [[noreturn]] void fail(std::string_view problem) {
   throw base::Error(base::ErrorKind::kFailed,
@@ -52,6 +53,7 @@ ControlFile parse_control_file(base::ByteView bytes) {
   if (file.state >= kStates) {
     fail(fmt::format("its state is {}", file.state));
   }
+  file.full_page_writes = bytes[kFullPageWritesOffset] != 0;
   return file;
 }
 

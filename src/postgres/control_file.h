@@ -13,7 +13,8 @@ struct ControlFile {
   std::uint64_t system_id = 0;
   std::uint32_t pg_control_version = 0;  // 1300: PostgreSQL 13 to 16, 1700: 17, 1800: 18
   std::uint32_t catalog_version = 0;
-  std::uint32_t state = 0;  // DBState; see kStateInProduction
+  std::uint32_t state = 0;       // DBState; see kStateInProduction
+  bool full_page_writes = true;  // at the last checkpoint
 
   static constexpr std::uint32_t kStateShutDown = 1;
   static constexpr std::uint32_t kStateInProduction = 6;

@@ -51,6 +51,9 @@ Libpq load() {
   resolve(library, "PQgetisnull", pq.getisnull);
   resolve(library, "PQgetvalue", pq.getvalue);
   resolve(library, "PQgetlength", pq.getlength);
+  resolve(library, "PQconninfoParse", pq.conninfoParse);
+  resolve(library, "PQconninfoFree", pq.conninfoFree);
+  resolve(library, "PQfreemem", pq.freemem);
   return pq;
 }
 

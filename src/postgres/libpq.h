@@ -7,7 +7,7 @@
 
 namespace holdfast::postgres {
 
-// The functions that connection.cc calls, by their names without PQ.
+// The functions that are called here, by their names without PQ.
 struct Libpq {
   decltype(&::PQconnectdbParams) connectdbParams;
   decltype(&::PQfinish) finish;
@@ -30,6 +30,9 @@ struct Libpq {
   decltype(&::PQgetisnull) getisnull;
   decltype(&::PQgetvalue) getvalue;
   decltype(&::PQgetlength) getlength;
+  decltype(&::PQconninfoParse) conninfoParse;
+  decltype(&::PQconninfoFree) conninfoFree;
+  decltype(&::PQfreemem) freemem;
 };
 
 // The first call loads it. kFailed, saying what is missing, where that is not possible.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <charconv>
 #include <memory>
 #include <set>
 
@@ -14,11 +15,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "postgres/clear_target.h"
+#include "postgres/control_file.h"
 #include "postgres/crc32c.h"
 #include "postgres/manifest.h"
 #include "postgres/recovery_settings.h"
 #include "postgres/restore_files.h"
 #include "postgres/restore_target.h"
+#include "repository/file_content.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -38,6 +41,29 @@ void sync_file_system(const fs::path& directory) {
   if (::syncfs(fd.get()) != 0) {
     throw base::system_error(errno, fmt::format("cannot write out {}", directory.string()));
   }
+}
+
+// The number that `text` begins with; nullopt where it does not.
+std::optional<std::uint32_t> leading_number(std::string_view text) {
+  std::uint32_t number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc{}) return std::nullopt;
+  return number;
+}
+
+// base/5/16384 or pg_tblspc/16390/PG_15_202209061/5/16384.1: the database of a relation's file.
+std::optional<std::uint32_t> database_of_relation(std::string_view path) {
+  const auto name = path.rfind('/');
+  if (name == std::string_view::npos || !leading_number(path.substr(name + 1))) return std::nullopt;
+  const auto directory = path.rfind('/', name - 1);
+  if (!path.starts_with("base/") && !path.starts_with("pg_tblspc/")) return std::nullopt;
+  return leading_number(path.substr(directory + 1, name - directory - 1));
+}
+
+bool stays_empty(const FileEntry& entry, const std::optional<std::set<std::uint32_t>>& databases) {
+  if (!databases || entry.type != FileType::kFile) return false;
+  const std::optional<std::uint32_t> database = database_of_relation(entry.path);
+  return database && !databases->contains(*database);
 }
 
 class Restore {
@@ -60,8 +86,9 @@ class Restore {
     repository::require_thawed(context_, index_, plan_.record, request_.thaw, progress_, stop_);
     UnfinishedMark mark = request_.delta ? prepare_what_is_there() : prepare_empty();
     make_directories();
+    make_holes();
 
-    progress_.phase("restoring", plan_.record.summary.bytes);
+    progress_.phase("restoring", bytes_);
     RestoredFiles restored =
         restore_files(context_, index_,
                       {.files = files_,
@@ -72,14 +99,17 @@ class Restore {
     manifest_ = std::move(restored.manifest);
     fetch_backup_wal();
     write_settings();
-    const base::Bytes control = read_small_file(control_, reader_);
-    write_manifest(control);
+    base::Bytes control;
+    repository::read_content(control_, reader_, [&](base::ByteView piece) {
+      control.insert(control.end(), piece.begin(), piece.end());
+    });
+    if (!request_.throwaway) write_manifest(control);
 
     progress_.phase("writing out", 0);
-    sync();
+    if (!request_.throwaway) sync();
     mark.remove();
     publish(control);
-    return {.bytes = plan_.record.summary.bytes,
+    return {.bytes = bytes_,
             .bytes_written = restored.bytes_written + control.size(),
             .files = files_.size() + 1};
   }
@@ -91,7 +121,11 @@ class Restore {
       if (entry.path == kControlFile) {
         control_ = std::move(entry);
         found = true;
+        bytes_ += control_.size_bytes;
+      } else if (stays_empty(entry, request_.databases)) {
+        empty_files_.push_back(std::move(entry));
       } else if (entry.type == FileType::kFile) {
+        bytes_ += entry.size_bytes;
         files_.push_back(std::move(entry));
       } else {
         directories_.push_back(std::move(entry));
@@ -164,10 +198,10 @@ class Restore {
     struct statvfs space {};
     if (::statvfs(existing.c_str(), &space) != 0) return;
     const std::uint64_t free = space.f_bavail * space.f_frsize;
-    if (places_.tablespaces.empty() && free < plan_.record.summary.bytes) {
-      throw Error(ErrorKind::kNoSpace, fmt::format("{} has {} free; the backup needs {}",
-                                                   existing.string(), base::format_size(free),
-                                                   base::format_size(plan_.record.summary.bytes)));
+    if (places_.tablespaces.empty() && free < bytes_) {
+      throw Error(ErrorKind::kNoSpace,
+                  fmt::format("{} has {} free; the backup needs {}", existing.string(),
+                              base::format_size(free), base::format_size(bytes_)));
     }
   }
 
@@ -188,6 +222,18 @@ class Restore {
       own_directory(directory, entry);
       if (entry.path == "base")
         own_directory(request_.to, entry);  // alike: the server insists on both
+    }
+  }
+
+  void make_holes() const {
+    for (const FileEntry& entry : empty_files_) {
+      const fs::path target = target_of(entry.path);
+      const base::UniqueFd fd =
+          base::open_file(target, O_WRONLY | O_CREAT | O_EXCL, entry.mode & 0777);
+      if (::ftruncate(fd.get(), static_cast<off_t>(entry.size_bytes)) != 0) {
+        throw base::system_error(errno, fmt::format("cannot resize {}", target.string()));
+      }
+      ownership_.apply(target, entry);
     }
   }
 
@@ -243,7 +289,8 @@ class Restore {
   void write_settings() {
     const fs::path path = target_of(std::string(kAutoConf));
     std::string before;
-    if (fs::exists(path)) before = base::read_text_file(path, 16 * 1024 * 1024);
+    if (!request_.throwaway && fs::exists(path))
+      before = base::read_text_file(path, 16 * 1024 * 1024);
     std::vector<std::pair<std::string, std::string>> settings = {
         {"restore_command", restore_command()}};
     settings.insert(settings.end(), plan_.settings.begin(), plan_.settings.end());
@@ -298,13 +345,40 @@ class Restore {
   repository::ChunkReader reader_;
   Ownership ownership_;
   std::vector<FileEntry> files_;        // regular ones, without pg_control
+  std::vector<FileEntry> empty_files_;  // that only get their size
   std::vector<FileEntry> directories_;  // and the links of tablespaces, in the order of their paths
   FileEntry control_;
   RestorePlaces places_;
   std::vector<ManifestFile> manifest_;
+  std::uint64_t bytes_ = 0;  // of the files
 };
 
 }  // namespace
+
+std::uint64_t bytes_to_restore(const Context& context, const RestorePlan& plan,
+                               const std::optional<std::set<std::uint32_t>>& databases) {
+  const repository::Index index = repository::Index::load(context);
+  repository::ChunkReader reader(context, index);
+  std::uint64_t bytes = 0;
+  repository::load_file_table(plan.record.file_table, reader, [&](FileEntry&& entry) {
+    if (!stays_empty(entry, databases)) bytes += entry.size_bytes;
+  });
+  return bytes;
+}
+
+bool writes_full_pages(const Context& context, const RestorePlan& plan) {
+  const repository::Index index = repository::Index::load(context);
+  repository::ChunkReader reader(context, index);
+  FileEntry control;
+  repository::load_file_table(plan.record.file_table, reader, [&](FileEntry&& entry) {
+    if (entry.path == kControlFile) control = std::move(entry);
+  });
+  base::Bytes bytes;
+  repository::read_content(control, reader, [&](base::ByteView piece) {
+    bytes.insert(bytes.end(), piece.begin(), piece.end());
+  });
+  return parse_control_file(bytes).full_page_writes;
+}
 
 RestoreResult restore_cluster(const Context& context, const RestorePlan& plan,
                               const RestoreRequest& request, base::Progress& progress,

@@ -331,22 +331,4 @@ RestoredFiles restore_files(const Context& context, const repository::Index& ind
   return result;
 }
 
-base::Bytes read_small_file(const FileEntry& file, repository::ChunkReader& reader) {
-  base::Bytes content;
-  for (const Extent& extent : repository::load_extents(file, reader)) {
-    if (extent.chunk.is_zero_range()) {
-      content.resize(content.size() + extent.length_bytes);
-      continue;
-    }
-    const base::Bytes chunk = reader.read(extent.chunk);
-    if (extent.chunk_offset + extent.length_bytes > chunk.size()) {
-      throw base::Error(base::ErrorKind::kDamaged,
-                        fmt::format("{}: an extent reaches beyond its chunk", file.path));
-    }
-    const auto begin = chunk.begin() + extent.chunk_offset;
-    content.insert(content.end(), begin, begin + static_cast<std::ptrdiff_t>(extent.length_bytes));
-  }
-  return content;
-}
-
 }  // namespace holdfast::postgres

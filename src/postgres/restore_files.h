@@ -43,7 +43,4 @@ RestoredFiles restore_files(const repository::Context& context, const repository
                             const FilesToRestore& request, base::Progress& progress,
                             std::stop_token stop);
 
-// The content of one small file.
-base::Bytes read_small_file(const repository::FileEntry& file, repository::ChunkReader& reader);
-
 }  // namespace holdfast::postgres

@@ -18,6 +18,19 @@ constexpr std::size_t kMaxPathLength = 4096;
 constexpr std::size_t kMinExtentSize = 1 + 32 + 1;
 constexpr std::size_t kPieceLimit = 1024 * 1024;  // a piece of the table or of extents, as a rule
 constexpr std::uint32_t kModeBits = 07777;
+constexpr std::uint8_t kWithAttributes = 0x80;  // in the byte of the type
+constexpr std::uint32_t kNanosecondsInMicrosecond = 1000;
+// No name of an extended attribute is longer (XATTR_NAME_MAX).
+constexpr std::size_t kMaxXattrName = 255;
+
+// Of an entry; each at most once, in this order.
+enum class Attribute : std::uint8_t {
+  kNanoseconds = 1,
+  kXattr = 2,  // as often as there are any
+  kHardLink = 3,
+  kOnTheWay = 4,
+  kSighting = 5,
+};
 constexpr std::uint64_t kEntriesInPiece = 128;  // on average
 constexpr std::uint32_t kExtentsInPiece = 512;  // on average
 // Years 1 to 9999: what format_time and every file system's calls can bear.
@@ -26,19 +39,6 @@ constexpr std::int64_t kLatest = 253'402'300'799'999'999;
 
 [[noreturn]] void throw_damaged(std::string_view problem) {
   throw base::Error(ErrorKind::kDamaged, fmt::format("{}: {}", kTable, problem));
-}
-
-bool is_good_path(std::string_view path) {
-  if (path.empty() || path.size() > kMaxPathLength || path.find('\0') != std::string_view::npos) {
-    return false;
-  }
-  while (true) {
-    const std::size_t end = path.find('/');
-    const std::string_view part = path.substr(0, end);
-    if (part.empty() || part == "." || part == "..") return false;
-    if (end == std::string_view::npos) return true;
-    path.remove_prefix(end + 1);
-  }
 }
 
 // FNV-1a, and the last step of MurmurHash3 because the last characters hardly move its upper bits.
@@ -85,9 +85,49 @@ std::int64_t bounded_time(base::Time time) {
   return std::clamp<std::int64_t>(time.time_since_epoch().count(), kEarliest, kLatest);
 }
 
+void encode_attribute(base::ByteWriter& out, Attribute attribute, const base::ByteWriter& value) {
+  out.u8(static_cast<std::uint8_t>(attribute));
+  out.bytes(value.view());
+}
+
+// A list of tagged values, and a zero byte.
+void encode_attributes(base::ByteWriter& out, const FileEntry& entry) {
+  if (entry.modified_ns != 0) {
+    base::ByteWriter value;
+    value.varint(entry.modified_ns);
+    encode_attribute(out, Attribute::kNanoseconds, value);
+  }
+  for (const ExtendedAttribute& xattr : entry.xattrs) {
+    base::ByteWriter value;
+    value.string(xattr.name);
+    value.raw(base::as_bytes(xattr.value));
+    encode_attribute(out, Attribute::kXattr, value);
+  }
+  if (!entry.hard_link.empty()) {
+    base::ByteWriter value;
+    value.raw(base::as_bytes(entry.hard_link));
+    encode_attribute(out, Attribute::kHardLink, value);
+  }
+  if (entry.on_the_way) encode_attribute(out, Attribute::kOnTheWay, {});
+  if (entry.sighting) {
+    base::ByteWriter value;
+    value.u64(entry.sighting->inode);
+    value.u64(static_cast<std::uint64_t>(entry.sighting->changed_ns));
+    encode_attribute(out, Attribute::kSighting, value);
+  }
+  out.u8(0);
+}
+
+bool has_attributes(const FileEntry& entry) {
+  return entry.modified_ns != 0 || !entry.xattrs.empty() || !entry.hard_link.empty() ||
+         entry.on_the_way || entry.sighting;
+}
+
 void encode_entry(base::ByteWriter& out, const FileEntry& entry) {
+  const bool attributes = has_attributes(entry);
   out.string(entry.path);
-  out.u8(static_cast<std::uint8_t>(entry.type));
+  out.u8(static_cast<std::uint8_t>(static_cast<std::uint8_t>(entry.type) |
+                                   (attributes ? kWithAttributes : 0)));
   out.varint(entry.mode & kModeBits);
   out.string(entry.owner);
   out.varint(entry.uid);
@@ -104,6 +144,7 @@ void encode_entry(base::ByteWriter& out, const FileEntry& entry) {
     out.varint(entry.extent_chunks.size());
     for (const ChunkId& id : entry.extent_chunks) out.raw(id.bytes);
   }
+  if (attributes) encode_attributes(out, entry);
 }
 
 std::uint32_t read_u32(base::ByteReader& in, std::uint64_t max, std::string_view problem) {
@@ -128,12 +169,63 @@ void decode_extents_of(base::ByteReader& in, FileEntry& entry) {
   }
 }
 
+void decode_xattr(base::ByteReader& value, FileEntry& entry) {
+  ExtendedAttribute xattr;
+  xattr.name = value.string();
+  xattr.value = base::as_text(value.raw(value.left()));
+  if (xattr.name.empty() || xattr.name.size() > kMaxXattrName ||
+      xattr.name.find('\0') != std::string::npos ||
+      (!entry.xattrs.empty() && entry.xattrs.back().name >= xattr.name)) {
+    throw_damaged("the name of an extended attribute is not right");
+  }
+  entry.xattrs.push_back(std::move(xattr));
+}
+
+void decode_attribute(Attribute attribute, base::ByteReader& value, FileEntry& entry) {
+  switch (attribute) {
+    case Attribute::kNanoseconds:
+      entry.modified_ns =
+          read_u32(value, kNanosecondsInMicrosecond - 1, "nanoseconds are out of bounds");
+      return;
+    case Attribute::kXattr:
+      return decode_xattr(value, entry);
+    case Attribute::kHardLink:
+      entry.hard_link = base::as_text(value.raw(value.left()));
+      if (entry.type != FileType::kFile || !is_table_path(entry.hard_link) ||
+          entry.hard_link >= entry.path) {
+        throw_damaged("a hard link leads to no file before it");
+      }
+      return;
+    case Attribute::kOnTheWay:
+      if (entry.type != FileType::kDirectory) throw_damaged("what is no directory leads nowhere");
+      entry.on_the_way = true;
+      return;
+    case Attribute::kSighting:
+      entry.sighting = Sighting{value.u64(), static_cast<std::int64_t>(value.u64())};
+      return;
+  }
+  throw_damaged("an attribute is of an unknown kind");
+}
+
+void decode_attributes(base::ByteReader& in, FileEntry& entry) {
+  std::uint8_t last = 0;
+  while (const std::uint8_t tag = in.u8()) {
+    const bool again = tag == last && tag == static_cast<std::uint8_t>(Attribute::kXattr);
+    if (tag <= last && !again) throw_damaged("attributes are not in order");
+    last = tag;
+    base::ByteReader value(in.bytes(), kTable);
+    decode_attribute(static_cast<Attribute>(tag), value, entry);
+    value.expect_end();
+  }
+}
+
 FileEntry decode_entry(base::ByteReader& in) {
   FileEntry entry;
   entry.path = in.string();
-  if (!is_good_path(entry.path)) throw_damaged("a path is not relative and plain");
-  const std::uint8_t type = in.u8();
-  if (type < 1 || type > 3) throw_damaged("an entry is of an unknown type");
+  if (!is_table_path(entry.path)) throw_damaged("a path is not relative and plain");
+  const std::uint8_t type_byte = in.u8();
+  const std::uint8_t type = type_byte & static_cast<std::uint8_t>(~kWithAttributes);
+  if (type < 1 || type > 4) throw_damaged("an entry is of an unknown type");
   entry.type = static_cast<FileType>(type);
   entry.mode = read_u32(in, kModeBits, "permission bits are out of bounds");
   entry.owner = in.string();
@@ -154,10 +246,24 @@ FileEntry decode_entry(base::ByteReader& in) {
       (entry.size_bytes != 0 || !entry.extents.empty() || !entry.extent_chunks.empty())) {
     throw_damaged("what is no file has content");
   }
+  if ((type_byte & kWithAttributes) != 0) decode_attributes(in, entry);
   return entry;
 }
 
 }  // namespace
+
+bool is_table_path(std::string_view path) {
+  if (path.empty() || path.size() > kMaxPathLength || path.find('\0') != std::string_view::npos) {
+    return false;
+  }
+  while (true) {
+    const std::size_t end = path.find('/');
+    const std::string_view part = path.substr(0, end);
+    if (part.empty() || part == "." || part == "..") return false;
+    if (end == std::string_view::npos) return true;
+    path.remove_prefix(end + 1);
+  }
+}
 
 void store_extents(FileEntry& entry, ChunkStore::Writer& writer) {
   if (entry.extents.size() <= kExtentsInEntry) return;
@@ -220,7 +326,7 @@ std::vector<ChunkId> store_file_table(const std::vector<FileEntry>& entries,
   };
   const std::string* previous = nullptr;
   for (const FileEntry& entry : entries) {
-    if (!is_good_path(entry.path) || (previous != nullptr && entry.path <= *previous)) {
+    if (!is_table_path(entry.path) || (previous != nullptr && entry.path <= *previous)) {
       throw base::Error(ErrorKind::kFailed,
                         fmt::format("\"{}\" cannot stand in a file table here", entry.path));
     }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "repository/chunk_reader.h"
@@ -16,7 +18,20 @@ struct Extent {
   std::uint32_t chunk_offset = 0;
 };
 
-enum class FileType : std::uint8_t { kFile = 1, kDirectory = 2, kSymlink = 3 };
+enum class FileType : std::uint8_t { kFile = 1, kDirectory = 2, kSymlink = 3, kFifo = 4 };
+
+struct ExtendedAttribute {
+  std::string name;  // with its namespace: "user.origin"
+  std::string value;
+  auto operator<=>(const ExtendedAttribute&) const = default;
+};
+
+// How a file was found when it was read, so that the next backup can tell that it has not changed.
+struct Sighting {
+  std::uint64_t inode = 0;
+  std::int64_t changed_ns = 0;  // st_ctim, since 1970
+  auto operator<=>(const Sighting&) const = default;
+};
 
 struct FileEntry {
   std::string path;  // relative, '/'-separated, no "." or ".." part
@@ -32,7 +47,20 @@ struct FileEntry {
   // Either the extents are here, or they stand in these metadata chunks (load_extents reads them).
   std::vector<Extent> extents;
   std::vector<ChunkId> extent_chunks;
+  // What files of an operating system have and those of a database need not ("Attributes" in
+  // docs/format.md).
+  std::uint32_t modified_ns = 0;               // below the microsecond of `modified`: 0 to 999
+  std::vector<ExtendedAttribute> xattrs = {};  // sorted by name; at most kMaxXattrBytes in all
+  std::string hard_link = {};  // path of an entry before: another name of that file; its extents
+                               // stand here too
+  bool on_the_way = false;     // a directory that was not asked for itself, but leads to what was
+  std::optional<Sighting> sighting = {};
 };
+
+inline constexpr std::size_t kMaxXattrBytes = 1024 * 1024;
+
+// Whether a path can stand in a table: relative, at most 4,096 bytes, no part empty, "." or "..".
+bool is_table_path(std::string_view path);
 
 // Moves the extents of an entry that has many (more than 8) into metadata chunks of their own.
 void store_extents(FileEntry& entry, ChunkStore::Writer& writer);

@@ -47,6 +47,8 @@ struct Credential {
 Credential parse_key_file(const crypto::SecretText& text);  // kKey if it is none
 crypto::SecretText make_key_file(crypto::Random& random);
 crypto::SecretText export_key_file(const Keyring& keyring);  // FULL or WRITE-ONLY, by what it holds
+// The same to be printed and kept: it can be typed in again by hand.
+crypto::SecretText print_key_file(const Keyring& keyring, base::Time now);
 
 struct KeySlot {
   SlotId id;

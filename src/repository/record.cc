@@ -30,10 +30,6 @@ bool is_component(std::string_view name) {
                      [&](char c) { return ordinary(c) || c == '_' || c == '.' || c == '-'; });
 }
 
-std::string_view component_of(std::string_view id) {
-  return id.substr(0, id.size() - kTimeSize - 1);
-}
-
 std::string_view time_of(std::string_view id) { return id.substr(id.size() - kTimeSize); }
 
 // A moment as in an id, which exists in the calendar.
@@ -157,6 +153,10 @@ std::optional<BackupRecord> read_record(const Context& context, const std::strin
 }
 
 }  // namespace
+
+std::string_view component_of(std::string_view backup_id) {
+  return backup_id.substr(0, backup_id.size() - kTimeSize - 1);
+}
 
 std::string make_backup_id(std::string_view component, base::Time started) {
   std::string id = fmt::format("{}-{}", component, base::format_compact_time(started));

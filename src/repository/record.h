@@ -41,7 +41,8 @@ struct BackupRecord {
 std::string make_backup_id(std::string_view component, base::Time started);
 // False for anything that make_backup_id would not give; component names are [a-z0-9][a-z0-9_.-]*.
 bool is_backup_id(std::string_view id);
-std::string record_name(std::string_view backup_id);  // backups/COMPONENT/ID
+std::string record_name(std::string_view backup_id);        // backups/COMPONENT/ID
+std::string_view component_of(std::string_view backup_id);  // of one that is_backup_id
 
 base::Bytes encode_record(const BackupRecord& record);
 BackupRecord decode_record(base::ByteView body);

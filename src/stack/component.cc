@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "stack/dump_component.h"
+#include "stack/files_component.h"
 #include "stack/postgres_component.h"
 
 namespace holdfast::stack {
@@ -16,9 +18,39 @@ struct ComponentType {
 // The kinds of components: one line each.
 constexpr ComponentType kTypes[] = {
     {"postgresql", make_postgres_component},
+    {"dump", make_dump_component},
+    {"files", make_files_component},
+    {"secrets", make_files_component},
 };
 
+[[noreturn]] void only_databases(std::string_view what) {
+  throw base::Error(base::ErrorKind::kUsage,
+                    fmt::format("{} is for components of type postgresql", what));
+}
+
 }  // namespace
+
+repository::BackupSummary Component::take_dump(const repository::Context&, const DumpOptions&,
+                                               base::Progress&, std::stop_token) {
+  only_databases("a logical dump");
+}
+
+TableRestoreOutcome Component::restore_tables(const repository::Context&,
+                                              const TableRestoreOptions&, base::Progress&,
+                                              std::stop_token) {
+  only_databases("a restore of single tables");
+}
+
+RecoveryWindow Component::recovery_window(const repository::Context&,
+                                          const std::vector<repository::BackupSummary>& backups) {
+  return {backups.front().finished, backups.back().finished, false};
+}
+
+std::vector<std::string> Component::needed_logs(const repository::BackupSummary&) { return {}; }
+
+std::string Component::system_of(const repository::BackupSummary&) { return {}; }
+
+LogRemoval Component::logs_to_remove(const repository::Context&, const LogRetention&) { return {}; }
 
 std::unique_ptr<Component> find_component(const ComponentConfig& config) {
   for (const ComponentType& known : kTypes) {

@@ -27,6 +27,15 @@ struct BackupOptions {
   std::optional<double> audit_share;  // of what is taken for unchanged; the component's own else
 };
 
+struct DumpOptions {
+  std::string database;
+  std::string format = "custom";         // "custom", "plain", "directory"
+  std::vector<std::string> tables = {};  // pg_dump's patterns; none: the whole database
+  int parallel = 1;                      // connections, of the directory format
+  std::string job = {};                  // empty: none
+  std::filesystem::path scratch = {};    // where the directory format is written first
+};
+
 struct RestoreOptions {
   std::filesystem::path to;           // absolute
   std::optional<std::string> backup;  // an id
@@ -36,6 +45,8 @@ struct RestoreOptions {
   bool start = false;   // start the server and wait until it has recovered
   int workers = 2;
   repository::ThawRequest thaw;  // of what is in cold storage
+  // Of files, secrets and dumps alone; other kinds refuse it (kUsage).
+  std::vector<std::string> only = {};  // paths; a directory means all below it
   // Of PostgreSQL alone; other kinds refuse them (kUsage).
   std::optional<std::string> lsn;
   std::optional<std::string> xid;
@@ -51,14 +62,43 @@ struct RestoreOutcome {
   std::uint64_t bytes = 0;
   std::uint64_t bytes_written = 0;  // of them; the rest was there already
   std::uint64_t files = 0;
-  std::vector<std::string> notes;  // what the user should know
-  std::string next_step;           // what remains for the user to do, as a sentence; or empty
+  std::uint64_t removed = 0;               // files that did not belong, with `delta`
+  std::vector<std::string> notes;          // what the user should know
+  std::vector<std::string> warnings = {};  // what the user must look at
+  std::string next_step;  // what remains for the user to do, as a sentence; or empty
   struct Reached {
     std::optional<base::Time> time;
     std::string lsn;
     std::string server;  // how to connect; empty where it does not run
   };
   std::optional<Reached> reached;  // only where it was started
+};
+
+struct TableRestoreOptions {
+  std::vector<std::string> tables;    // "SCHEMA.TABLE"
+  std::string into;                   // libpq connection string of the target database
+  std::optional<std::string> source;  // the database they were in; else found
+  std::optional<std::string> backup;  // an id, of the component or of one of its dumps
+  std::optional<base::Time> at;       // none: the end of the recovery window
+  std::optional<std::string> rename_suffix;
+  bool replace = false;
+  std::string restore_command;    // for the private server, with %f and %p
+  std::filesystem::path scratch;  // where the private server's directory is made
+  int workers = 2;
+  repository::ThawRequest thaw = {};
+};
+
+struct TableRestoreOutcome {
+  std::string backup;  // the id that it came from
+  bool from_dump = false;
+  struct Table {
+    std::string source;  // "SCHEMA.TABLE"
+    std::string target;  // the same with the suffix, where one was given
+    std::uint64_t rows = 0;
+  };
+  std::vector<Table> tables;
+  std::optional<base::Time> reached;  // the last transaction that is in it
+  std::vector<std::string> notes;
 };
 
 // To which moments a component can be brought back.
@@ -114,19 +154,28 @@ class Component {
   virtual RestoreOutcome restore(const repository::Context& context, const RestoreOptions& options,
                                  base::Progress& progress, std::stop_token stop) = 0;
 
-  // `backups`: all of this component.
-  virtual RecoveryWindow recovery_window(const repository::Context& context,
-                                         const std::vector<repository::BackupSummary>& backups) = 0;
+  // Of databases; kUsage for all other kinds.
+  virtual repository::BackupSummary take_dump(const repository::Context& context,
+                                              const DumpOptions& options, base::Progress& progress,
+                                              std::stop_token stop);
+  virtual TableRestoreOutcome restore_tables(const repository::Context& context,
+                                             const TableRestoreOptions& options,
+                                             base::Progress& progress, std::stop_token stop);
 
-  // Log objects that a backup needs beside its chunks.
-  virtual std::vector<std::string> needed_logs(const repository::BackupSummary& backup) = 0;
+  // `backups`: all of this component, oldest first, at least one. By default their ends.
+  virtual RecoveryWindow recovery_window(const repository::Context& context,
+                                         const std::vector<repository::BackupSummary>& backups);
+
+  // Log objects that a backup needs beside its chunks; by default none.
+  virtual std::vector<std::string> needed_logs(const repository::BackupSummary& backup);
 
   // Whether nothing in the backup is known to be wrong.
   virtual bool is_good(const repository::BackupSummary& backup) = 0;
   // What it is a backup of, by itself: two that differ in it have nothing in common but the name.
-  virtual std::string system_of(const repository::BackupSummary& backup) = 0;
+  // By default nothing tells them apart.
+  virtual std::string system_of(const repository::BackupSummary& backup);
   virtual LogRemoval logs_to_remove(const repository::Context& context,
-                                    const LogRetention& retention) = 0;
+                                    const LogRetention& retention);
 
   // Tries everything that a backup needs; never throws for what it finds. `context` is null where
   // the repository could not be opened.

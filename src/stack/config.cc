@@ -40,6 +40,7 @@ class Builder {
     for (const Entry& entry : entries("plans")) check_plan(entry);
     read_wal();
     read_limits();
+    if (root_.find("scratch") != nullptr) config_.scratch = path(text(root_, "scratch"));
     note_what_has_no_effect();
     return std::move(config_);
   }
@@ -48,6 +49,14 @@ class Builder {
   static std::string text(const Value& map, std::string_view key) {
     const Value* value = map.find(key);
     return value == nullptr ? std::string() : value->text;
+  }
+
+  static std::vector<std::string> texts(const Value& map, std::string_view key) {
+    std::vector<std::string> result;
+    const Value* value = map.find(key);
+    if (value == nullptr) return result;
+    for (const Value& item : items_of(*value)) result.push_back(item.text);
+    return result;
   }
 
   const std::vector<Entry>& entries(std::string_view key) const {
@@ -105,14 +114,21 @@ class Builder {
   }
 
   void add_component(const Entry& entry) {
+    const Value& value = entry.value;
     ComponentConfig component{.name = entry.key,
-                              .type = text(entry.value, "type"),
-                              .connection = text(entry.value, "connection"),
+                              .type = text(value, "type"),
+                              .connection = text(value, "connection"),
+                              .dumps = texts(value, "dumps"),
+                              .include = texts(value, "include"),
+                              .exclude = texts(value, "exclude"),
+                              .after_restore = text(value, "after_restore"),
                               .where = where(config_.file, entry.at)};
-    if (entry.value.find("audit") != nullptr) {
-      component.audit_share =
-          parse_share(text(entry.value, "audit")).value_or(component.audit_share);
+    if (value.find("root") != nullptr) component.root = path(text(value, "root"));
+    if (value.find("audit") != nullptr) {
+      component.audit_share = parse_share(text(value, "audit")).value_or(component.audit_share);
     }
+    if (const Value* own = value.find("repository"))
+      component.repositories = repository_names(*own);
     config_.components.push_back(std::move(component));
   }
 
@@ -208,10 +224,8 @@ class Builder {
       if (root_.find(section) != nullptr) config_.without_effect.emplace_back(section);
     }
     for (const Entry& component : entries("components")) {
-      for (const std::string_view key : {"dumps", "checks"}) {
-        if (component.value.find(key) == nullptr) continue;
-        config_.without_effect.push_back(fmt::format("components.{}.{}", component.key, key));
-      }
+      if (component.value.find("checks") == nullptr) continue;
+      config_.without_effect.push_back(fmt::format("components.{}.checks", component.key));
     }
   }
 
@@ -257,8 +271,32 @@ const ComponentConfig& Config::component(const std::string& name) const {
   return find_named(components, name, "component");
 }
 
+ComponentConfig Config::component_or_dump(const std::string& name) const {
+  for (const ComponentConfig& known : components) {
+    if (known.name == name) return known;
+  }
+  for (const ComponentConfig& known : components) {
+    if (!name.starts_with(known.name + ".") || known.type != "postgresql") continue;
+    return {.name = name, .type = "dump", .repositories = known.repositories, .where = known.where};
+  }
+  return component(name);
+}
+
 const JobConfig& Config::job(const std::string& name) const {
   return find_named(jobs, name, "job");
+}
+
+std::vector<std::string> Config::repositories_for(const ComponentConfig& component,
+                                                  const std::vector<std::string>& wanted) const {
+  const std::vector<std::string>& own = component.repositories;
+  if (own.empty()) {
+    return wanted.empty() ? std::vector<std::string>{repositories.front().name} : wanted;
+  }
+  std::vector<std::string> both;
+  std::copy_if(own.begin(), own.end(), std::back_inserter(both), [&](const std::string& name) {
+    return std::find(wanted.begin(), wanted.end(), name) != wanted.end();
+  });
+  return both.empty() ? own : both;
 }
 
 fs::path find_config(const std::string& given) {

@@ -39,10 +39,18 @@ struct RepositoryConfig {
 
 struct ComponentConfig {
   std::string name;
-  std::string type;           // "postgresql", …
-  std::string connection;     // postgresql
-  double audit_share = 0.02;  // of unchanged pages, read again by each incremental; 0 to 1
-  std::string where;
+  std::string type;  // "postgresql", …
+  // The repositories that it belongs in, whatever a job says (Config::repositories_for); empty:
+  // any.
+  std::vector<std::string> repositories = {};
+  std::string connection = {};  // postgresql
+  double audit_share = 0.02;    // of unchanged pages, read again by each incremental; 0 to 1
+  std::vector<std::string> dumps = {};  // databases that full backups dump too
+  std::string root = {};                // files, secrets: absolute
+  std::vector<std::string> include = {};
+  std::vector<std::string> exclude = {};
+  std::string after_restore = {};  // files: a shell command
+  std::string where = {};
 };
 
 struct JobConfig {
@@ -76,12 +84,20 @@ struct Config {
   std::vector<JobConfig> jobs;
   WalConfig wal;
   Limits limits;
-  std::vector<std::string> without_effect;  // accepted, but this version does not act on it yet
+  std::filesystem::path scratch = "/var/tmp";  // for what is made and removed again
+  std::vector<std::string> without_effect;     // accepted, but this version does not act on it yet
 
   const RepositoryConfig& repository(const std::string& name) const;  // empty: the default; kUsage
   const ComponentConfig& component(
-      const std::string& name) const;                   // kUsage, naming those there are
+      const std::string& name) const;  // kUsage, naming those there are
+  // The same; "COMPONENT.DATABASE" stands for the dumps of that database, of type "dump".
+  ComponentConfig component_or_dump(const std::string& name) const;
   const JobConfig& job(const std::string& name) const;  // the same
+
+  // Where a run that goes to `wanted` (names; none: the default) backs this component up. One that
+  // names repositories of its own goes to those of them that are wanted, to all where none is.
+  std::vector<std::string> repositories_for(const ComponentConfig& component,
+                                            const std::vector<std::string>& wanted) const;
 };
 
 // The first of: `given`, $HOLDFAST_CONFIG, ./holdfast.yaml, /etc/holdfast/holdfast.yaml. kConfig

@@ -7,10 +7,12 @@
 #include "base/error.h"
 #include "postgres/backup.h"
 #include "postgres/check.h"
+#include "postgres/dump.h"
 #include "postgres/recovery_window.h"
 #include "postgres/restore.h"
 #include "postgres/restore_plan.h"
 #include "postgres/server.h"
+#include "postgres/table_restore.h"
 #include "postgres/wal_retention.h"
 #include "stack/coverage.h"
 
@@ -110,6 +112,10 @@ class PostgresComponent final : public Component {
 
   RestoreOutcome restore(const repository::Context& context, const RestoreOptions& options,
                          base::Progress& progress, std::stop_token stop) override {
+    if (!options.only.empty()) {
+      throw Error(ErrorKind::kUsage, "--only is not for a whole PostgreSQL cluster",
+                  "single tables come back by --table SCHEMA.TABLE --into CONNINFO");
+    }
     const postgres::RestorePlan plan =
         postgres::plan_restore(context, config_.name, target_of(options));
     for (const std::string& note : plan.notes) progress.note(note);
@@ -135,6 +141,52 @@ class PostgresComponent final : public Component {
     const auto reached = postgres::start_and_wait(options.to, plan, progress, stop);
     outcome.reached =
         RestoreOutcome::Reached{reached.time, postgres::format_lsn(reached.lsn), reached.server};
+    return outcome;
+  }
+
+  repository::BackupSummary take_dump(const repository::Context& context,
+                                      const DumpOptions& options, base::Progress& progress,
+                                      std::stop_token stop) override {
+    return postgres::take_dump(context,
+                               {.component = config_.name,
+                                .connection = config_.connection,
+                                .database = options.database,
+                                .format = postgres::parse_dump_format(options.format),
+                                .tables = options.tables,
+                                .parallel = options.parallel,
+                                .job = options.job,
+                                .scratch = options.scratch},
+                               progress, std::move(stop));
+  }
+
+  TableRestoreOutcome restore_tables(const repository::Context& context,
+                                     const TableRestoreOptions& options, base::Progress& progress,
+                                     std::stop_token stop) override {
+    const postgres::TableRestoreResult result =
+        postgres::restore_tables(context,
+                                 {.component = config_.name,
+                                  .connection = config_.connection,
+                                  .tables = options.tables,
+                                  .into = options.into,
+                                  .database = options.source,
+                                  .backup = options.backup,
+                                  .at = options.at,
+                                  .rename_suffix = options.rename_suffix,
+                                  .replace = options.replace,
+                                  .restore_command = options.restore_command,
+                                  .scratch = options.scratch,
+                                  .workers = options.workers,
+                                  .thaw = options.thaw},
+                                 progress, stop);
+    TableRestoreOutcome outcome{.backup = result.backup,
+                                .from_dump = result.from_dump,
+                                .tables = {},
+                                .reached = result.reached,
+                                .notes = result.notes};
+    for (const postgres::TakenTable& table : result.tables) {
+      outcome.tables.push_back(
+          {postgres::shown_name(table.source), postgres::shown_name(table.target), table.rows});
+    }
     return outcome;
   }
 

@@ -97,13 +97,21 @@ class PruningRun {
   std::vector<JobConfig> jobs_that_write_here() const {
     std::vector<JobConfig> jobs = config_.jobs;
     if (options_.repository.empty()) return jobs;
-    const bool is_default = config_.repositories.front().name == options_.repository;
-    std::erase_if(jobs, [&](const JobConfig& job) {
-      if (job.repositories.empty()) return !is_default;
-      return std::find(job.repositories.begin(), job.repositories.end(), options_.repository) ==
-             job.repositories.end();
-    });
+    std::erase_if(jobs, [&](const JobConfig& job) { return !writes_here(job); });
     return jobs;
+  }
+
+  bool writes_here(const JobConfig& job) const {
+    const auto goes_here = [&](const ComponentConfig& component) {
+      const auto places = config_.repositories_for(component, job.repositories);
+      return std::find(places.begin(), places.end(), options_.repository) != places.end();
+    };
+    return goes_here({}) || std::any_of(config_.components.begin(), config_.components.end(),
+                                        [&](const ComponentConfig& component) {
+                                          return std::find(job.backup.begin(), job.backup.end(),
+                                                           component.name) != job.backup.end() &&
+                                                 goes_here(component);
+                                        });
   }
 
   void tell_of_clocks(base::Duration ahead) {

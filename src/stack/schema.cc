@@ -65,29 +65,36 @@ constexpr Schema kRepository{.type = ValueType::kMap, .keys = kRepositoryKeys};
 constexpr Schema kRepositories{.type = ValueType::kNamed, .item = &kRepository};
 
 // components
+constexpr Key kOwnRepository = {
+    "repository", &kTextList,
+    "where alone it is backed up to, one or several, whatever a job says"};
 constexpr Key kPostgresqlKeys[] = {
     {"type", &kText, "postgresql", kRequired},
     {"connection", &kText, "libpq connection string", kRequired},
-    {"dumps", &kTextList, "databases to dump logically too"},
+    {"dumps", &kTextList, "databases that full backups dump logically too"},
     {"checks", &kPath, "validation queries"},
     {"audit", &kShare, "how much of the unchanged data each incremental reads again (2%)"},
+    kOwnRepository,
 };
 constexpr Key kRedisKeys[] = {
     {"type", &kText, "redis", kRequired},
     {"url", &kText, "redis://HOST:PORT", kRequired},
+    kOwnRepository,
 };
 constexpr Key kFilesKeys[] = {
     {"type", &kText, "files", kRequired},
     {"root", &kPath, "the directory below which the files are", kRequired},
-    {"include", &kTextList, "what to take, all by default"},
-    {"exclude", &kTextList, "what to leave out"},
-    {"after_restore", &kText, "a command; shown, and run only when asked"},
+    {"include", &kTextList, "what to take, as in .gitignore; all by default"},
+    {"exclude", &kTextList, "what to leave out, as in .gitignore"},
+    {"after_restore", &kText, "a shell command; shown, and run only with --run-hooks"},
+    kOwnRepository,
 };
 constexpr Key kSecretsKeys[] = {
     {"type", &kText, "secrets", kRequired},
     {"root", &kPath, "the directory below which the files are", kRequired},
-    {"include", &kTextList, "what to take, all by default"},
-    {"exclude", &kTextList, "what to leave out"},
+    {"include", &kTextList, "what to take, as in .gitignore; all by default"},
+    {"exclude", &kTextList, "what to leave out, as in .gitignore"},
+    kOwnRepository,
 };
 constexpr Schema kPostgresql{.type = ValueType::kMap, .keys = kPostgresqlKeys};
 constexpr Schema kRedis{.type = ValueType::kMap, .keys = kRedisKeys};
@@ -181,6 +188,7 @@ constexpr Key kTopKeys[] = {
     {"jobs", &kJobs, "what runs on a schedule, and how long its backups are kept"},
     {"wal", &kWal, "PostgreSQL's archived WAL"},
     {"limits", &kLimits, "what a run may take"},
+    {"scratch", &kPath, "a directory for what is made and removed again (/var/tmp)"},
     {"notify", &kNotify, "who hears of it"},
     {"metrics", &kMetrics, "for monitoring"},
     {"plans", &kPlans, "recovery plans"},

@@ -95,9 +95,18 @@ TEST(Arguments, AreCountedAndChecked) {
   EXPECT_THAT(failure({"verify", "--all=yes"}).what(), HasSubstr("takes no value"));
 }
 
+TEST(Arguments, TakeSeveralValuesOfAGreedyOption) {
+  const Arguments arguments =
+      parse({"restore", "config", "--only", "a", "b", "--only", "c", "--delta"});
+  EXPECT_THAT(arguments.values("--only"), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(arguments.positional, ElementsAre("config"));
+  // While the command lacks its argument, a word is that.
+  EXPECT_THAT(parse({"restore", "--only", "a", "config"}).positional, ElementsAre("config"));
+}
+
 TEST(Arguments, SayWhatIsNotThereYet) {
   EXPECT_THAT(failure({"drill"}).what(), HasSubstr("not in this version yet"));
-  EXPECT_THAT(failure({"restore", "db", "--only", "x"}).what(),
+  EXPECT_THAT(failure({"restore", "db", "--keep-ttl"}).what(),
               HasSubstr("not supported by this version"));
   EXPECT_THAT(failure({"verify", "--restore"}).what(), HasSubstr("not supported by this version"));
 }

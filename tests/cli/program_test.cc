@@ -87,7 +87,7 @@ TEST(Program, CompletesInBash) {
   EXPECT_EQ(complete("-r main wal f"), "fetch\n");
   EXPECT_EQ(complete("backup --ki"), "--kind\n");
   EXPECT_EQ(complete("backup --kind i"), "incremental\n");
-  EXPECT_EQ(complete("restore db --tab"), "--tablespace\n");
+  EXPECT_EQ(complete("restore db --tables"), "--tablespace\n");
   EXPECT_EQ(complete("key remove --js"), "--json\n");
   EXPECT_EQ(complete("completion f"), "fish\n");
 }
@@ -260,7 +260,8 @@ TEST(Backup, RunsAsAJobWithItsComponentsAndRepository) {
       << "repositories:\n"
          "  main: {url: repo, key_file: k}\n"
          "  other: {url: other, key_file: k}\n"
-         "components: {cache: {type: redis, url: x}, logs: {type: files, root: /}}\n"
+         "components: {cache: {type: redis, url: x}, logs: {type: files, root: "
+         "/no/such/directory}}\n"
          "jobs:\n"
          "  nightly: {at: \"0 2 * * *\", backup: [logs], repository: other}\n"
          "  check: {at: \"0 2 * * *\", verify: latest}\n";
@@ -270,8 +271,10 @@ TEST(Backup, RunsAsAJobWithItsComponentsAndRepository) {
   EXPECT_EQ(stack.run({"backup", "--job", "check"}).status, 2);
   stack.run({"init"});
   const Outcome outcome = stack.run({"backup", "--job", "nightly", "--json"});
+  EXPECT_EQ(outcome.status, 4);  // there is no such directory
   ASSERT_EQ(outcome.json()["failed"].size(), 1U);
   EXPECT_EQ(outcome.json()["failed"][0]["component"], "logs");
+  EXPECT_EQ(outcome.json()["failed"][0]["repository"], "other");
 }
 
 // Two repositories, of which the first is not mounted.

@@ -72,6 +72,8 @@ TEST(ControlFileOfAServer, IsReadAsPgControldataDoes) {
   const std::string said = server.run("pg_controldata", {server.data()});
   EXPECT_THAT(said, HasSubstr(fmt::format("pg_control version number:            {}\n",
                                           file.pg_control_version)));
+  EXPECT_THAT(said, HasSubstr(fmt::format("Latest checkpoint's full_page_writes: {}\n",
+                                          file.full_page_writes ? "on" : "off")));
   EXPECT_THAT(said, HasSubstr(fmt::format("Catalog version number:               {}\n",
                                           file.catalog_version)));
   EXPECT_THAT(said,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <random>
 #include <set>
 
@@ -60,6 +61,65 @@ std::vector<FileEntry> load(const Context& context, const std::vector<ChunkId>& 
   std::vector<FileEntry> entries;
   load_file_table(chunks, reader, [&](FileEntry&& entry) { entries.push_back(std::move(entry)); });
   return entries;
+}
+
+// One entry of each kind of attribute.
+std::vector<FileEntry> entries_with_attributes() {
+  std::vector<FileEntry> entries;
+  entries.push_back(entry_of("a"));
+  entries.back().type = FileType::kDirectory;
+  entries.back().on_the_way = true;
+  entries.push_back(entry_of("a/first"));
+  entries.back().modified_ns = 999;
+  entries.back().xattrs = {{"user.empty", ""}, {"user.zero", std::string("\0\xff", 2)}};
+  entries.back().sighting = Sighting{UINT64_MAX, -1};
+  entries.push_back(entry_of("a/second"));
+  entries.back().hard_link = "a/first";
+  entries.push_back(entry_of("pipe"));
+  entries.back().type = FileType::kFifo;
+  return entries;
+}
+
+TEST(FileTable, RoundTripOfAttributes) {
+  TestRepository repository;
+  StoreRun run(repository.context());
+  const std::vector<FileEntry> entries = entries_with_attributes();
+  const auto chunks = store_file_table(entries, *run.writer);
+  run.finish();
+  const std::vector<FileEntry> back = load(repository.context(), chunks);
+  ASSERT_EQ(back.size(), entries.size());
+  for (std::size_t i = 0; i < back.size(); ++i) {
+    EXPECT_EQ(back[i].path, entries[i].path);
+    EXPECT_EQ(back[i].type, entries[i].type);
+    EXPECT_EQ(back[i].modified_ns, entries[i].modified_ns);
+    EXPECT_EQ(back[i].xattrs, entries[i].xattrs);
+    EXPECT_EQ(back[i].hard_link, entries[i].hard_link);
+    EXPECT_EQ(back[i].on_the_way, entries[i].on_the_way);
+    EXPECT_EQ(back[i].sighting, entries[i].sighting);
+  }
+}
+
+// Attributes that no writer gives: each must be refused.
+TEST(FileTable, RefusesAttributesThatMakeNoSense) {
+  const auto refused = [](const std::function<void(std::vector<FileEntry>&)>& change) {
+    TestRepository repository;
+    StoreRun run(repository.context());
+    std::vector<FileEntry> entries = entries_with_attributes();
+    change(entries);
+    const auto chunks = store_file_table(entries, *run.writer);
+    run.finish();
+    EXPECT_EQ(error_of([&] { load(repository.context(), chunks); }).kind(),
+              base::ErrorKind::kDamaged);
+  };
+  refused([](auto& entries) { entries[1].modified_ns = 1000; });
+  refused([](auto& entries) { entries[1].on_the_way = true; });
+  refused([](auto& entries) { entries[1].hard_link = "a/second"; });
+  refused([](auto& entries) { entries[2].hard_link = "/etc/passwd"; });
+  refused([](auto& entries) { entries[2].hard_link = "a/../first"; });
+  refused([](auto& entries) { entries[0].hard_link = "A"; });
+  refused([](auto& entries) { entries[1].xattrs = {{"", "value"}}; });
+  refused([](auto& entries) { entries[1].xattrs = {{"b", ""}, {"a", ""}}; });
+  refused([](auto& entries) { entries[1].xattrs = {{std::string(256, 'a'), ""}}; });
 }
 
 TEST(FileTable, RoundTrip) {

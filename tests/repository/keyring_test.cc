@@ -7,6 +7,7 @@
 #include "crypto/seal.h"
 #include "fixture.h"
 #include "repository/fields.h"
+#include "repository/typed_lines.h"
 #include "storage/damage.h"
 #include "storage/fault_storage.h"
 
@@ -148,6 +149,151 @@ TEST(KeyFileTest, RefusesWhatIsNoKeyFile) {
         std::string("holdfast-key-1 KEYFILE"), std::string("holdfast-key-1 KEYFILE AAAA"),
         std::string("holdfast-key-2 KEYFILE AAAA"), std::string(1 << 16, 'x'), full}) {
     EXPECT_EQ(error_of([&] { parse_key_file(text_of(text)); }).kind(), ErrorKind::kKey) << text;
+  }
+}
+
+// ---- a key on paper
+
+// The example in docs/format.md, made by hand from what stands there.
+constexpr std::string_view kPrinted =
+    "holdfast-key-1 KEYFILE 2 lines\n"
+    "  1: 000G 40R4 0M30 E209 185G R38E 1W81 24GK  43AS\n"
+    "  2: 2GAH C5RR 34D1 P70X 3RFP 63ED 54  0W7D\n";
+
+std::string printed(const Keyring& keyring) {
+  return std::string(
+      print_key_file(keyring, *base::parse_time("2024-01-17T12:00:00.5Z", {})).view());
+}
+
+std::string message_of(const std::string& text) {
+  const base::Error error = error_of([&] { parse_key_file(text_of(text)); });
+  EXPECT_EQ(error.kind(), ErrorKind::kKey) << text;
+  EXPECT_FALSE(error.hint().empty());
+  return error.what();
+}
+
+TEST(PrintedKeyTest, IsAsTheFormatSays) {
+  const Credential credential = parse_key_file(text_of(std::string(kPrinted)));
+  ASSERT_EQ(credential.kind, Credential::Kind::kKeyFile);
+  for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(credential.key_file_secret->bytes()[i], i);
+  const base::ByteView key = credential.key_file_secret->bytes();
+  base::Bytes checked(key.begin(), key.end());
+  const crypto::Digest digest = crypto::sha256(key);
+  checked.insert(checked.end(), digest.begin(), digest.begin() + 4);
+  EXPECT_EQ(to_typed_lines(checked).view(), kPrinted.substr(kPrinted.find('\n') + 1));
+}
+
+TEST(PrintedKeyTest, CarriesAWholeKeyring) {
+  TestRepository repository;
+  for (int pairs = 1; pairs <= 25; ++pairs) {  // every length of the last line, and over 99 lines
+    EXPECT_TRUE(same_keys(*parse_key_file(text_of(printed(repository.keyring))).exported,
+                          repository.keyring));
+    const Keyring write_only = repository.keyring.write_only();
+    EXPECT_TRUE(same_keys(*parse_key_file(text_of(printed(write_only))).exported, write_only));
+    repository.keyring.add_data_key(repository.random);
+  }
+}
+
+TEST(PrintedKeyTest, SaysWhatItIs) {
+  TestRepository repository;
+  const std::string text = printed(repository.keyring);
+  EXPECT_THAT(text, HasSubstr("Repository " + repository.keyring.repository.hex() +
+                              ", exported 2024-01-17T12:00:00Z"));
+  EXPECT_THAT(text, HasSubstr("every backup"));
+  EXPECT_THAT(text, HasSubstr("\nholdfast-key-1 FULL 8 lines\n  1: "));
+  EXPECT_THAT(printed(repository.write_only), HasSubstr("holdfast-key-1 WRITE-ONLY 6 lines\n"));
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin);
+    EXPECT_LE(end - begin, 100u) << text.substr(begin, end - begin);
+    begin = end + 1;
+  }
+}
+
+TEST(PrintedKeyTest, IsReadAsPeopleType) {
+  TestRepository repository;
+  std::string text = printed(repository.keyring);
+  const std::size_t lines = text.find("lines\n") + 6;
+  std::string typed = "# typed\r\n" + text.substr(0, lines) + "\r\n";
+  typed.replace(typed.find("FULL"), 4, "full");
+  std::vector<std::string> turned;  // the last line first
+  for (std::size_t begin = lines; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin);
+    turned.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  std::ranges::reverse(turned);
+  bool spaces = false;
+  for (std::string line : turned) {
+    for (char& c : line) {
+      if (c == '0') c = 'o';
+      if (c == '1') c = spaces ? 'I' : 'l';
+      c = static_cast<char>(std::tolower(c));
+    }
+    if (spaces) std::erase(line, ' ');
+    spaces = !spaces;
+    typed += line + " \r\n\n";
+  }
+  EXPECT_TRUE(same_keys(*parse_key_file(text_of(typed)).exported, repository.keyring)) << typed;
+}
+
+TEST(PrintedKeyTest, EveryMistypedCharacterIsNamedByItsLine) {
+  TestRepository repository;
+  const std::string good = printed(repository.write_only);
+  std::size_t line = 0;
+  for (std::size_t i = good.find("lines\n") + 5; i + 1 < good.size(); ++i) {
+    if (good[i] == '\n') {
+      ++line;
+      i += 5;  // "  1: "
+      continue;
+    }
+    if (good[i] == ' ') continue;
+    for (const char other : {'A', '7', '!'}) {
+      if (good[i] == other) continue;
+      std::string bad = good;
+      bad[i] = other;
+      EXPECT_THAT(message_of(bad),
+                  testing::EndsWith("line " + std::to_string(line) + " is mistyped"))
+          << bad;
+    }
+  }
+  EXPECT_EQ(line, 6u);
+}
+
+TEST(PrintedKeyTest, NamesAllLinesThatAreWrong) {
+  TestRepository repository;
+  const std::string good = printed(repository.keyring);
+  const auto line_at = [&](int number) {
+    return good.find("\n  " + std::to_string(number) + ": ") + 1;
+  };
+  std::string bad = good;
+  std::swap(bad[line_at(7) + 6], bad[line_at(7) + 8]);
+  bad.erase(line_at(3), line_at(4) - line_at(3));
+  EXPECT_THAT(message_of(bad), HasSubstr("line 3 is missing, line 7 is mistyped"));
+  EXPECT_THAT(message_of(good + good.substr(line_at(2), line_at(3) - line_at(2))),
+              HasSubstr("line 2 is there twice"));
+  bad = good;
+  bad.replace(line_at(4), 3, "  9");
+  EXPECT_THAT(message_of(bad), HasSubstr("does not begin with its number, line 4 is missing"));
+  bad = good;  // two lines in each other's place
+  bad[line_at(4) + 2] = '5';
+  bad[line_at(5) + 2] = '4';
+  EXPECT_THAT(message_of(bad), HasSubstr("line 4 is mistyped, line 5 is mistyped"));
+  for (std::size_t size = good.find("holdfast-key"); size + 1 < good.size(); ++size) {
+    const std::string message = message_of(good.substr(0, size));
+    EXPECT_THAT(message, testing::Not(HasSubstr(good.substr(line_at(1) + 5, 9))));
+  }
+}
+
+TEST(PrintedKeyTest, HostileLinesAreRefused) {
+  for (const std::string& text :
+       {std::string("holdfast-key-1 FULL 0 lines\n"),
+        std::string("holdfast-key-1 FULL 1 lines\n1:"),
+        std::string("holdfast-key-1 FULL 4000000000 lines\n1: AAAA AAAA\n"),
+        std::string("holdfast-key-1 FULL -1 lines\n"), std::string("holdfast-key-1 FULL  lines"),
+        "holdfast-key-1 FULL 1 lines\n1: " + std::string(60000, 'A'),
+        "holdfast-key-1 FULL 1 lines\n" + std::string(60000, '1') + ": AAAA",
+        "holdfast-key-1 FULL 1000 lines\n" + std::string(60000, '\n')}) {
+    message_of(text);
   }
 }
 

@@ -122,6 +122,15 @@ TEST_F(PythonReaderTest, ExportedKeysOpenWhatTheyShould) {
   base::write_file_durably(write_only, base::as_bytes(export_key_file(keyring.write_only()).view()),
                            0600);
   EXPECT_TRUE(bytes_of(run({"wal", std::string(kSampleWal)}, full).out) == sample.wal);
+  const fs::path paper = temporary.path() / "paper";
+  const crypto::SecretText printed = print_key_file(keyring, {});
+  base::write_file_durably(paper, base::as_bytes(printed.view()), 0600);
+  EXPECT_TRUE(bytes_of(run({"wal", std::string(kSampleWal)}, paper).out) == sample.wal);
+  std::string mistyped(printed.view());
+  char& digit = mistyped[mistyped.find("  2: ") + 5];
+  digit = digit == 'A' ? 'B' : 'A';
+  base::write_file_durably(paper, base::as_bytes(mistyped), 0600);
+  EXPECT_THAT(run({"list"}, paper).err, HasSubstr("line 2 of the key is mistyped"));
   EXPECT_EQ(run({"list"}, write_only).exit_status, 0);
   const auto refused = run({"wal", std::string(kSampleWal)}, write_only);
   EXPECT_EQ(refused.exit_status, 1);

@@ -202,11 +202,28 @@ TEST(Config, SaysHowFarWalGoesAhead) {
   EXPECT_EQ(config.wal.fetch_ahead, 0);
 }
 
+TEST(Config, SaysWhereAComponentIsBackedUp) {
+  const Config config = ConfigFile(
+                            "repositories: {a: {url: a, key_file: k}, b: {url: b, key_file: k}, "
+                            "c: {url: c, key_file: k}}\n"
+                            "components:\n"
+                            "  any: {type: files, root: .}\n"
+                            "  own: {type: secrets, root: ., repository: [b, c]}\n")
+                            .load();
+  const auto places = [&](const std::string& component, std::vector<std::string> wanted) {
+    return config.repositories_for(config.component(component), wanted);
+  };
+  EXPECT_THAT(places("any", {}), ElementsAre("a"));
+  EXPECT_THAT(places("any", {"c", "b"}), ElementsAre("c", "b"));
+  EXPECT_THAT(places("own", {}), ElementsAre("b", "c"));
+  EXPECT_THAT(places("own", {"a"}), ElementsAre("b", "c"));
+  EXPECT_THAT(places("own", {"a", "c"}), ElementsAre("c"));
+}
+
 TEST(Config, NamesWhatItAcceptsAndDoesNotActOn) {
   const Config config = ConfigFile(kExample).load();
   EXPECT_THAT(config.without_effect,
-              ElementsAre("jobs.*.at", "notify", "metrics", "plans", "components.database.dumps",
-                          "components.database.checks"));
+              ElementsAre("jobs.*.at", "notify", "metrics", "plans", "components.database.checks"));
   EXPECT_THAT(ConfigFile(with()).load().without_effect, ElementsAre());
 }
 

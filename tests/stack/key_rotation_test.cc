@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "repository/golden_sample.h"
 #include "stack/repositories.h"
+#include "storage/damage.h"
 #include "storage/temporary_directory.h"
 
 namespace holdfast::stack {
@@ -77,6 +80,54 @@ TEST_F(KeyRotation, GivesEveryRepositoryOfTheFileTheNewSecret) {
   EXPECT_THAT(rotated.added, SizeIs(2));
   for (const auto& repository : open_all()) {
     EXPECT_FALSE(opens(*repository, read_key_file(rotated.old_key_file)));
+  }
+}
+
+// Only the slot changes: no pack, index, record or log is written again, and hosts that hold only
+// write-only keys go on as before.
+TEST_F(KeyRotation, RewritesNoData) {
+  repository::Sample sample;
+  crypto::SecretText exported;
+  {
+    const auto repositories = open_all();
+    const repository::Repository& first = *repositories[0];
+    sample = repository::put_sample(first.context(), "database", clock_.now());
+    exported = repository::export_key_file(first.keyring().write_only());
+    create_key_file((directory_.path() / "host.key").string(), random_);
+    repository::add_key_slot(first.storage(), first.keyring().write_only(),
+                             read_key_file((directory_.path() / "host.key").string()), "host",
+                             clock_.now(), random_);
+  }
+  const auto objects = [&] {
+    std::map<std::string, base::Bytes> result;
+    const auto repository = open_repository(configs_[0], clock_, random_);
+    for (const std::string& name : storage::names_in(repository->storage())) {
+      if (!name.starts_with("keys/")) {
+        result[name] = storage::content_of(repository->storage(), name);
+      }
+    }
+    return result;
+  };
+  const auto before = objects();
+  ASSERT_THAT(before, SizeIs(testing::Gt(4)));
+  rotate();
+  EXPECT_TRUE(objects() == before);
+
+  const auto open_with = [&](const repository::Credential& credential) {
+    return repository::Repository::open(open_storage(configs_[0], clock_, random_), credential,
+                                        clock_, random_, 3);
+  };
+  int number = 0;
+  for (const repository::Credential& credential :
+       {read_key_file((directory_.path() / "host.key").string()),
+        repository::parse_key_file(exported)}) {
+    const auto host = open_with(credential);
+    EXPECT_FALSE(host->keyring().can_read_data());
+    const std::string name = "host" + std::to_string(++number);
+    const repository::Sample more = repository::put_sample(host->context(), name, clock_.now());
+    const auto full = open_with(read_key_file(key_file()));
+    EXPECT_EQ(repository::get_record(full->context(), more.backup).summary.component, name);
+    EXPECT_EQ(repository::get_record(full->context(), sample.backup).summary.component, "database");
   }
 }
 

@@ -1,0 +1,46 @@
+// The content of files: from the repository, or from a file that is there already.
+#pragma once
+
+#include <vector>
+
+#include "files/restore_plan.h"
+#include "repository/chunk_hash.h"
+#include "repository/file_table.h"
+
+namespace holdfast::files {
+
+// An extent and its place in the file.
+struct FilePart {
+  std::uint64_t offset = 0;
+  repository::Extent extent;
+};
+
+// One per thread. Memory: three chunks.
+class ContentSource {
+ public:
+  // They outlive it.
+  ContentSource(const repository::Context& context, const repository::Index& index, Shown shown);
+
+  std::vector<FilePart> parts_of(const repository::FileEntry& entry);
+  // What the repository has, authenticated; good until the next call. Not of a range of zeros.
+  base::ByteView read(const repository::Extent& extent);
+  // What the file has there, if it is the same, good until the next call; else empty. Not of a
+  // range of zeros.
+  base::ByteView read_same(int fd, const FilePart& part);
+  // Whether the file has zeros there.
+  bool is_zero(int fd, const FilePart& part);
+
+ private:
+  bool is_same(const repository::Extent& extent, base::ByteView there);
+
+  const repository::Index& index_;
+  const Shown shown_;
+  repository::ChunkReader reader_;
+  repository::ChunkHasher hasher_;
+  base::Bytes chunk_;             // the last one from the repository
+  repository::ChunkId chunk_id_;  // zero: none
+  std::size_t chunk_length_ = 0;
+  base::Bytes there_;
+};
+
+}  // namespace holdfast::files
