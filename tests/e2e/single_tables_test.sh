@@ -152,14 +152,22 @@ expect 1 restore_tables --only shop --at "${moments[3]}" --table orders
 says "public.mood"
 PGDATABASE=elsewhere sql "create type mood as enum ('good', 'bad')"
 
-# ---- As somebody who owns the database and no more -----------------------------------------------
-PGDATABASE=postgres sql "create role \"the app\" login; create database app owner \"the app\""
-sql "grant select on items to pg_monitor"
+# ---- Into another server, as somebody who owns the database and no more --------------------------
 # (And as root, where the tests run as root: the private server must not.)
+initialise "$work/second" </dev/null
+start_server "$work/second" 5433
+PGPORT=5433 PGDATABASE=postgres sql "create role \"the app\" login password '$password'"
+PGPORT=5433 PGDATABASE=postgres sql "create database app owner \"the app\""
+echo "local all all scram-sha-256" >"$work/second/pg_hba.conf"
+PGPORT=5433 pg pg_ctl -D "$work/second" reload >/dev/null
 expect 0 "$program" -c "$config" restore database --only shop --at "${moments[3]}" --table customers \
-  --into "postgresql://the%20app@/app?host=$work/run"
+  --into "postgresql://the%20app:$password@/app?host=$work/run&port=5433"
 says "owners and rights are left out"
-contents app customers | cmp - "$work/rows.3.1" || fail "customers of the app"
+PGPASSWORD=$password PGUSER='the app' PGPORT=5433 contents app customers | cmp - "$work/rows.3.1" ||
+  fail "customers on the second server"
+expect 1 holdfast restore database --only shop --table customers --into "postgresql://the%20app:wrong@/app?host=$work/run&port=5433"
+says "the target (--into)"
+stop_server "$work/second"
 
 # ---- Stopped and killed in the middle ------------------------------------------------------------
 no_server() { [[ -z $(pgrep -f "^[^ ]*postgres -D $work/scratch" || true) ]]; }
