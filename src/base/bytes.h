@@ -68,6 +68,10 @@ class ByteReader {
   std::string what_;
 };
 
+// Text from elsewhere as it can stand in a line of a message: control characters and the backslash
+// become "\n", "\t", "\\" or "\x1b".
+std::string printable(std::string_view text);
+
 std::string to_hex(ByteView bytes);
 // False unless `hex` is exactly two lower- or upper-case digits for each byte of `out`.
 bool from_hex(std::string_view hex, MutableByteView out);

@@ -1,5 +1,5 @@
-// Hexadecimal and base64 (RFC 4648), declared in bytes.h. Results are reserved at once, so that
-// text that holds a key leaves no copies behind by growing.
+// Hexadecimal and base64 (RFC 4648), and text for messages, declared in bytes.h. Results are
+// reserved at once, so that text that holds a key leaves no copies behind by growing.
 #include <algorithm>
 #include <array>
 
@@ -33,6 +33,28 @@ std::uint8_t hex_value(char digit) {
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (c == '\n') {
+      result += "\\n";
+    } else if (c == '\t') {
+      result += "\\t";
+    } else if (c == '\\') {
+      result += "\\\\";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      result += "\\x";
+      result += kHexDigits[byte >> 4];
+      result += kHexDigits[byte & 0xf];
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
 
 std::string to_hex(ByteView bytes) {
   std::string hex;

@@ -49,10 +49,9 @@ void list_files(Session& session, const repository::BackupRecord& record,
       if (entry.type == FileType::kSymlink) files.back()["target"] = entry.link_target;
       return;
     }
-    const std::string shown = entry.type == FileType::kDirectory ? entry.path + "/"
-                              : entry.type == FileType::kSymlink
-                                  ? entry.path + " -> " + entry.link_target
-                                  : entry.path;
+    std::string shown = base::printable(entry.path);
+    if (entry.type == FileType::kDirectory) shown += '/';
+    if (entry.type == FileType::kSymlink) shown += " -> " + base::printable(entry.link_target);
     table.add({fmt::format("{:04o}", entry.mode), entry.owner, entry.group,
                std::to_string(entry.size_bytes), modified, shown});
   });

@@ -244,7 +244,8 @@ constexpr Command kCommands[] = {
      .most = 1,
      .summary = "one backup in full",
      .run = run_show,
-     .details = "BACKUP is an id, a unique prefix of one, or latest."},
+     .details =
+         "BACKUP is an id, a unique prefix of one, a component's name (its newest), or latest."},
     {.name = "cat",
      .arguments = "BACKUP [PATH]",
      .least = 1,

@@ -130,9 +130,11 @@ int run_diff(Session& session) {
     for (const Difference& difference : comparison.found.differences) {
       const std::string what =
           difference.what.empty() ? "" : fmt::format("  ({})", fmt::join(difference.what, ", "));
-      session.print(fmt::format("{} {}{}", letter_of(difference.kind), difference.path, what));
+      session.print(fmt::format("{} {}{}", letter_of(difference.kind),
+                                base::printable(difference.path), what));
     }
-    for (const std::string& problem : comparison.found.unreadable) session.warn(problem);
+    for (const std::string& problem : comparison.found.unreadable)
+      session.warn(base::printable(problem));
   } else if (!comparison.found.unreadable.empty()) {
     session.warn(fmt::format("{} files cannot be read", comparison.found.unreadable.size()));
   }

@@ -178,6 +178,11 @@ class FilesBackup {
     details_.files_lost = details_.lost.size();
     details_.files_changed = details_.changed.size();
     details_.files_left_out = details_.left_out.size();
+    if (summary_.files == 0) {
+      summary_.warnings.push_back(
+          fmt::format("{}: there is no file in it: what its configuration means is not there",
+                      request_.component));
+    }
     warn(details_.lost, "could not be read");
     warn(details_.changed, "changed while the backup ran");
     if (details_.files_left_out > 0) {
@@ -202,7 +207,8 @@ class FilesBackup {
     }
     for (std::size_t i = 0; i < std::min(problems.size(), kNamedInWarnings); ++i) {
       add(fmt::format("{}: {}: {}", request_.component,
-                      problems[i].path.empty() ? "its root" : problems[i].path, problems[i].what));
+                      problems[i].path.empty() ? "its root" : base::printable(problems[i].path),
+                      problems[i].what));
     }
     if (problems.size() > kNamedInWarnings) {
       add(fmt::format("{}: {} more files {} (`holdfast show {}` names them)", request_.component,

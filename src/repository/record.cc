@@ -290,10 +290,13 @@ std::string resolve_backup(const Context& context, std::string_view text,
                 "Take one: holdfast backup.");
   }
   std::vector<std::string_view> matching;
+  std::string_view newest;  // of the component of that name
   for (const std::string& id : ids) {
     if (id == text) return id;
     if (!text.empty() && id.starts_with(text)) matching.push_back(id);
+    if (component_of(id) == text) newest = id;
   }
+  if (!newest.empty()) return std::string(newest);
   if (matching.empty()) not_found(text);
   if (matching.size() > 1) {
     throw Error(ErrorKind::kUsage,

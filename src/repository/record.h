@@ -61,8 +61,8 @@ Catalog list_backups(const Context& context, std::string_view component = {});
 // The newest one that can be read; nullopt where there is none.
 std::optional<BackupRecord> newest_backup(const Context& context, std::string_view component);
 
-// "latest" (the newest), an id, or a unique prefix of one; kNotFound, or kUsage where it is not
-// unique. `component` empty: any.
+// "latest" (the newest), an id, a component's name (its newest), or a unique prefix of an id;
+// kNotFound, or kUsage where it is not unique. `component` empty: any.
 std::string resolve_backup(const Context& context, std::string_view text,
                            std::string_view component = {});
 

@@ -1,6 +1,7 @@
 #include "stack/files_component.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -108,12 +109,33 @@ class FilesComponent final : public Component {
                                                   tree.unreadable.front().what);
       finding.detail += fmt::format("; {} cannot be read{}", tree.unreadable.size(), first);
       finding.advice = "run as a user who may read them, or exclude them";
-    } else if (count == 0) {
+    } else if (const auto idle = patterns_without_effect(tree); count == 0 || !idle.empty()) {
       finding.verdict = Verdict::kAttention;
-      finding.detail = "no file is meant by `include` and `exclude`";
+      finding.detail +=
+          idle.empty() ? "; `include` and `exclude` mean nothing that is there"
+          : secret_    ? fmt::format(
+                             "; {} patterns of `include` mean nothing that "
+                                "is there",
+                             idle.size())
+                    : fmt::format("; `include` names what is not there: {}", fmt::join(idle, ", "));
       finding.advice = fmt::format("look at {}", config_.where);
     }
     return finding;
+  }
+
+  // Patterns of `include` that mean nothing: a name that was misspelt, or is no more.
+  std::vector<std::string> patterns_without_effect(const files::Tree& tree) const {
+    std::vector<std::string> idle;
+    for (const std::string& pattern : config_.include) {
+      if (pattern.starts_with('!')) continue;
+      const files::Selection alone({pattern}, {});
+      const bool has_effect =
+          std::any_of(tree.entries.begin(), tree.entries.end(), [&](const auto& entry) {
+            return alone.takes(entry.path, entry.type == repository::FileType::kDirectory);
+          });
+      if (!has_effect) idle.push_back(pattern);
+    }
+    return idle;
   }
 
   const ComponentConfig config_;

@@ -222,5 +222,11 @@ TEST(AlignedBufferTest, IsAlignedRoundedUpAndMovable) {
   EXPECT_THROW(AlignedBuffer(std::numeric_limits<std::size_t>::max()), std::bad_alloc);
 }
 
+TEST(Printable, KeepsALineOneLine) {
+  EXPECT_EQ(printable("plain \xc3\xa4.txt"), "plain \xc3\xa4.txt");
+  EXPECT_EQ(printable("a\nb\tc\\d\x1b[31m\x7f"), "a\\nb\\tc\\\\d\\x1b[31m\\x7f");
+  EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");
+}
+
 }  // namespace
 }  // namespace holdfast::base
