@@ -32,7 +32,11 @@ base::ByteView read_there(int fd, std::uint64_t offset, base::MutableByteView bu
 
 ContentSource::ContentSource(const repository::Context& context, const repository::Index& index,
                              Shown shown)
-    : index_(index), shown_(shown), reader_(context, index), hasher_(context.keyring.identity) {}
+    : index_(index),
+      shown_(shown),
+      reader_(context, index),
+      hasher_(context.keyring.identity),
+      chunks_(reader_) {}
 
 std::vector<FilePart> ContentSource::parts_of(const repository::FileEntry& entry) {
   std::vector<Extent> extents;
@@ -54,19 +58,7 @@ std::vector<FilePart> ContentSource::parts_of(const repository::FileEntry& entry
   return parts;
 }
 
-base::ByteView ContentSource::read(const Extent& extent) {
-  if (chunk_length_ == 0 || chunk_id_ != extent.chunk) {
-    chunk_length_ = 0;
-    const std::size_t length = reader_.length(extent.chunk);
-    if (chunk_.size() < length) chunk_.resize(length);
-    chunk_length_ = reader_.read(extent.chunk, chunk_);
-    chunk_id_ = extent.chunk;
-  }
-  if (extent.chunk_offset + extent.length_bytes > chunk_length_) {
-    throw base::Error(base::ErrorKind::kDamaged, "an extent reaches beyond its chunk");
-  }
-  return base::ByteView(chunk_).subspan(extent.chunk_offset, extent.length_bytes);
-}
+base::ByteView ContentSource::read(const Extent& extent) { return chunks_.read(extent); }
 
 base::ByteView ContentSource::read_same(int fd, const FilePart& part) {
   there_.resize(std::max<std::size_t>(there_.size(), part.extent.length_bytes));

@@ -5,7 +5,7 @@
 
 #include "files/restore_plan.h"
 #include "repository/chunk_hash.h"
-#include "repository/file_table.h"
+#include "repository/unpacked_chunks.h"
 
 namespace holdfast::files {
 
@@ -15,7 +15,7 @@ struct FilePart {
   repository::Extent extent;
 };
 
-// One per thread. Memory: three chunks.
+// One per thread. Memory: three chunks and those that are kept unpacked.
 class ContentSource {
  public:
   // They outlive it.
@@ -37,9 +37,7 @@ class ContentSource {
   const Shown shown_;
   repository::ChunkReader reader_;
   repository::ChunkHasher hasher_;
-  base::Bytes chunk_;             // the last one from the repository
-  repository::ChunkId chunk_id_;  // zero: none
-  std::size_t chunk_length_ = 0;
+  repository::UnpackedChunks chunks_;
   base::Bytes there_;
 };
 

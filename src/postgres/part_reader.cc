@@ -2,16 +2,7 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-
 namespace holdfast::postgres {
-namespace {
-
-using repository::ChunkId;
-
-constexpr std::size_t kKeptBytes = 32 * 1024 * 1024;
-
-}  // namespace
 
 // Chunk by chunk, in the order in which the parts name them first.
 void PartReader::read(std::span<const Part> parts, base::MutableByteView buffer) {
@@ -38,43 +29,15 @@ void PartReader::read(std::span<const Part> parts, base::MutableByteView buffer)
 }
 
 void PartReader::read_chunk(std::span<const Part* const> parts, base::MutableByteView buffer) {
-  const ChunkId& id = parts.front()->extent.chunk;
-  const std::size_t length = reader_.length(id);
-  for (const Part* part : parts) {
-    if (part->extent.chunk_offset + part->extent.length_bytes > length) {
-      throw base::Error(base::ErrorKind::kDamaged, "an extent reaches beyond its chunk");
-    }
-  }
-  if (parts.size() == 1 && parts.front()->extent.length_bytes == length) {
-    reader_.read(id, buffer.subspan(parts.front()->place));
+  const Part& first = *parts.front();
+  if (parts.size() == 1 && first.extent.length_bytes == reader_.length(first.extent.chunk)) {
+    reader_.read(first.extent.chunk, buffer.subspan(first.place));
     return;
   }
-  const base::Bytes& content = unpacked(id);
   for (const Part* part : parts) {
-    std::copy_n(content.data() + part->extent.chunk_offset, part->extent.length_bytes,
-                buffer.data() + part->place);
+    const base::ByteView content = chunks_.read(part->extent);
+    std::copy(content.begin(), content.end(), buffer.data() + part->place);
   }
-}
-
-const base::Bytes& PartReader::unpacked(const ChunkId& id) {
-  if (const auto known = places_.find(id); known != places_.end()) {
-    kept_.splice(kept_.begin(), kept_, known->second);
-    return kept_.front().content;
-  }
-  const std::size_t length = reader_.length(id);
-  base::Bytes content;
-  while (!kept_.empty() && kept_bytes_ + length > kKeptBytes) {
-    content = std::move(kept_.back().content);  // its memory is used again
-    kept_bytes_ -= content.size();
-    places_.erase(kept_.back().id);
-    kept_.pop_back();
-  }
-  content.resize(length);
-  reader_.read(id, content);
-  kept_.push_front({id, std::move(content)});
-  places_[id] = kept_.begin();
-  kept_bytes_ += length;
-  return kept_.front().content;
 }
 
 }  // namespace holdfast::postgres

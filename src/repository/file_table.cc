@@ -33,6 +33,8 @@ enum class Attribute : std::uint8_t {
 };
 constexpr std::uint64_t kEntriesInPiece = 128;  // on average
 constexpr std::uint32_t kExtentsInPiece = 512;  // on average
+// Extents that go to and fro between two chunks could cut after every other one.
+constexpr std::size_t kLeastPiece = 4 * 1024;
 // Years 1 to 9999: what format_time and every file system's calls can bear.
 constexpr std::int64_t kEarliest = -62'135'596'800'000'000;
 constexpr std::int64_t kLatest = 253'402'300'799'999'999;
@@ -279,7 +281,8 @@ void store_extents(FileEntry& entry, ChunkStore::Writer& writer) {
     // Many extents in a row may be of one chunk.
     const bool last_of_chunk =
         i + 1 < entry.extents.size() && entry.extents[i + 1].chunk != extent.chunk;
-    if ((last_of_chunk && cut_after(extent.chunk)) || piece.size() >= kPieceLimit) store_piece();
+    const bool cut = last_of_chunk && cut_after(extent.chunk) && piece.size() >= kLeastPiece;
+    if (cut || piece.size() >= kPieceLimit) store_piece();
   }
   if (piece.size() > 0) store_piece();
   entry.extents.clear();

@@ -11,7 +11,8 @@ segment=$(sql "select last_archived_wal from pg_stat_archiver")
 
 for arguments in "init" "check" "list" "list database" "list --points" "show $backup" "verify" \
   "verify --all --quick" "wal list" "wal push $data/pg_wal/$segment" "wal fetch $segment $work/fetched" \
-  "prune --dry-run" "prune" "key list" "version" "restore database --to $work/back"; do
+  "prune --dry-run" "prune" "key list" "version" "restore database --to $work/back" "cat $backup" "diff $backup $backup" \
+  "dump postgres" "restore database.postgres --to $work/dump" "setup --print $work/run"; do
   # shellcheck disable=SC2086
   expect 0 holdfast --json $arguments
   result 'd' >/dev/null
@@ -34,6 +35,11 @@ fails 2 usage backup nosuch
 fails 2 usage restore database
 fails 2 usage restore database --to "$work/x" --at yesterday-ish
 fails 4 not_found show database-20010101T000000Z
+expect 2 holdfast --json cat "$backup" PG_VERSION
+same "a file is no JSON" usage "$(result 'd["error"]["code"]')"
+fails 2 usage diff "$backup"
+fails 1 unavailable dump no-such-database
+fails 2 usage restore database --table orders
 fails 4 not_found wal fetch 0000000900000000000000FF "$work/x"
 fails 1 refused restore database --to "$work/back"
 stop_server "$data"

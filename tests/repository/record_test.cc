@@ -83,6 +83,16 @@ TEST(BackupIdTest, AnythingElseIsNone) {
   EXPECT_FALSE(is_backup_id(std::string(300, 'a') + "-20240117T020000Z"));
 }
 
+TEST_F(RecordTest, AComponentsNameStandsForItsNewestBackup) {
+  put("database", "2024-01-17T02:00:00Z");
+  const std::string newest = put("database", "2024-01-18T02:00:00Z");
+  put("database.shop", "2024-01-19T02:00:00Z");
+  put("database-old", "2024-01-20T02:00:00Z");
+  EXPECT_EQ(resolve("database"), newest);
+  EXPECT_EQ(resolve("database", "database"), newest);
+  EXPECT_EQ(error_kind_of_resolving("data"), ErrorKind::kUsage);
+}
+
 TEST_F(RecordTest, ComesBackAsItWas) {
   BackupRecord record = make_record("database", "2024-01-17T02:00:00Z");
   record.summary.job = "daily";
