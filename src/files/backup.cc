@@ -108,12 +108,40 @@ class FilesBackup {
     const ReadingLimits limits{request_.workers, throttle};
     const repository::ContentCutter cutter(context_.keyring.identity);
     FileReader reader(request_.root, cutter, store, limits, progress_);
-    reader.read(files, stop_);
+    while (!files.empty()) {
+      reader.read(files, stop_);
+      for (const FileToRead& file : files) note_outcome(file);
+      files = files_of_their_own(files);
+    }
     summary_.bytes_read = reader.bytes_read();
-    for (FileToRead& file : files) note_outcome(file);
   }
 
-  void note_outcome(FileToRead& file) {
+  // Names of files whose first name was gone when it was to be read, or was another file's by then
+  // (what an editor does that writes anew and renames): the next name of each is read for all.
+  std::vector<FileToRead> files_of_their_own(const std::vector<FileToRead>& read) {
+    std::map<std::string_view, const FileToRead*> first_names;
+    for (const FileToRead& file : read) first_names[file.entry->path] = &file;
+    std::map<std::string, const FileEntry*> next_names;  // by the first
+    std::vector<FileToRead> files;
+    for (FileEntry& entry : tree_.entries) {
+      if (entry.hard_link.empty()) continue;
+      const auto first = first_names.find(entry.hard_link);
+      if (first == first_names.end()) continue;
+      const FileToRead& file = *first->second;
+      const bool is_gone = file.outcome == FileToRead::Outcome::kVanished;
+      if (!is_gone && (file.inode == 0 || file.inode == entry.sighting->inode)) continue;
+      const auto [next, is_next] = next_names.try_emplace(entry.hard_link, &entry);
+      if (is_next) {
+        entry.hard_link.clear();
+        files.push_back({.entry = &entry});
+      } else {
+        entry.hard_link = next->second->path;
+      }
+    }
+    return files;
+  }
+
+  void note_outcome(const FileToRead& file) {
     using Outcome = FileToRead::Outcome;
     if (file.outcome == Outcome::kRead) return;
     const bool lost = file.outcome == Outcome::kUnreadable;
@@ -127,7 +155,11 @@ class FilesBackup {
       FileEntry& entry = tree_.entries[i];
       if (entry.type != FileType::kDirectory || is_taken_[i]) continue;
       const base::UniqueFd fd(opener.open(entry.path, O_RDONLY | O_DIRECTORY));
-      if (fd) read_attributes(fd.get(), entry);
+      if (fd) {
+        read_attributes(fd.get(), entry);
+      } else {
+        entry.sighting.reset();  // so that the next backup looks for its attributes
+      }
     }
     const base::UniqueFd fd = base::open_file(request_.root, O_RDONLY | O_DIRECTORY);
     read_attributes(fd.get(), tree_.root);

@@ -20,8 +20,8 @@ struct FilesDetails {
   std::vector<std::string> include;  // files alone
   std::vector<std::string> exclude;  // files alone
   repository::FileEntry root_entry;  // rights, owner and times of the root; no path
-  std::vector<Problem> lost;         // could not be read, or vanished: not in the backup
-  std::vector<Problem> changed;      // changed while they were read: there, perhaps mixed
+  std::vector<Problem> lost;         // could not be read: not in the backup
+  std::vector<Problem> changed;      // while they were read (there, perhaps mixed), or vanished
   std::vector<Problem> left_out;     // sockets, devices
   std::uint64_t files_lost = 0;      // = lost.size(), for secrets too
   std::uint64_t files_changed = 0;

@@ -151,6 +151,7 @@ struct OpenFile {
   base::UniqueFd fd;
   struct stat status {};
 
+  std::uint64_t size_bytes() const { return static_cast<std::uint64_t>(status.st_size); }
   bool has_holes() const {
     constexpr std::int64_t kBlock = 512;
     return status.st_blocks * kBlock < status.st_size;
@@ -166,6 +167,18 @@ void set_problem(FileToRead& file, Outcome outcome, std::string problem) {
   file.problem = std::move(problem);
 }
 
+constexpr std::string_view kOtherType = "it is no file any more";
+
+void set_not_opened(FileToRead& file, int error) {
+  if (error == ENOENT || error == ENOTDIR) {
+    set_problem(file, Outcome::kVanished, "it vanished before it was read");
+  } else if (error == ELOOP || error == ENXIO) {  // a link, a socket
+    set_problem(file, Outcome::kVanished, std::string(kOtherType));
+  } else {
+    set_problem(file, Outcome::kUnreadable, std::strerror(error));
+  }
+}
+
 // False, and the file's problem, where it cannot be opened.
 bool open_file(TreeOpener& opener, FileToRead& file, OpenFile& open) {
   constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;  // it may be a pipe by now
@@ -173,9 +186,7 @@ bool open_file(TreeOpener& opener, FileToRead& file, OpenFile& open) {
   int fd = opener.open(path, kFlags | O_NOATIME);
   if (fd < 0 && errno == EPERM) fd = opener.open(path, kFlags);  // not ours: then with atime
   if (fd < 0) {
-    const bool vanished = errno == ENOENT || errno == ENOTDIR;
-    set_problem(file, vanished ? Outcome::kVanished : Outcome::kUnreadable,
-                vanished ? "it vanished before it was read" : std::strerror(errno));
+    set_not_opened(file, errno);
     return false;
   }
   open.fd = base::UniqueFd(fd);
@@ -184,7 +195,7 @@ bool open_file(TreeOpener& opener, FileToRead& file, OpenFile& open) {
     return false;
   }
   if (!S_ISREG(open.status.st_mode)) {
-    set_problem(file, Outcome::kVanished, "it is no file any more");
+    set_problem(file, Outcome::kVanished, std::string(kOtherType));
     return false;
   }
   return true;
@@ -195,6 +206,7 @@ void describe(const OpenFile& open, EntryMaker& maker, FileToRead& file) {
   repository::FileEntry& entry = *file.entry;
   repository::FileEntry now = maker.make(entry.path, open.status);
   now.hard_link = std::move(entry.hard_link);
+  file.inode = open.status.st_ino;
   std::string problem;
   now.xattrs = read_xattrs(open.fd.get(), problem);
   if (!problem.empty()) {
@@ -235,8 +247,7 @@ class FileReader::Worker {
 
   Cutting cut(const OpenFile& open) const {
     ::posix_fadvise(open.fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-    return Cutting(open.fd.get(), static_cast<std::uint64_t>(open.status.st_size), open.has_holes(),
-                   reader_.cutter_);
+    return Cutting(open.fd.get(), open.size_bytes(), open.has_holes(), reader_.cutter_);
   }
 
   // True where the reading stands: the file is as it was before, or cannot be read at all.
@@ -247,7 +258,8 @@ class FileReader::Worker {
     }
     file.entry->extents = cutting.extents();
     file.entry->size_bytes = cutting.end();
-    if (open.is_unchanged()) {
+    // One that ends early shrank and grew again within a tick of the clock.
+    if (open.is_unchanged() && cutting.end() == open.size_bytes()) {
       repository::store_extents(*file.entry, *writer_);
       return true;
     }

@@ -23,6 +23,7 @@ struct FileToRead {
   repository::FileEntry* entry = nullptr;  // of a regular file; extents, size and times are set
   Outcome outcome = Outcome::kRead;
   std::string problem = {};  // why it is not kRead
+  std::uint64_t inode = 0;   // of what was read; 0: nothing was
 };
 
 struct ReadingLimits {

@@ -45,7 +45,10 @@ std::vector<repository::ExtendedAttribute> read_xattrs(int fd, std::string& prob
     const bool there = read_whole(
         xattr.value, [&](char* out, std::size_t size) { return ::fgetxattr(fd, name, out, size); });
     if (!there) {
-      if (errno != ENODATA) problem = std::string(name) + ": " + std::strerror(errno);
+      // Without its name, which may be a secret's.
+      if (errno != ENODATA) {
+        problem = std::string("an extended attribute cannot be read: ") + std::strerror(errno);
+      }
       continue;
     }
     total += xattr.name.size() + xattr.value.size();

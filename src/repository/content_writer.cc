@@ -12,11 +12,17 @@ constexpr std::size_t kGathered = 4 * ContentCutter::kMost;
 
 void append_extent(std::vector<Extent>& extents, const Extent& extent) {
   if (extent.length_bytes == 0) return;
-  if (extent.chunk.is_zero_range() && !extents.empty() && extents.back().chunk.is_zero_range()) {
-    extents.back().length_bytes += extent.length_bytes;
-  } else {
-    extents.push_back(extent);
+  if (!extents.empty()) {
+    Extent& last = extents.back();
+    const bool goes_on = last.chunk == extent.chunk &&
+                         (extent.chunk.is_zero_range() ||
+                          last.chunk_offset + last.length_bytes == extent.chunk_offset);
+    if (goes_on) {
+      last.length_bytes += extent.length_bytes;
+      return;
+    }
   }
+  extents.push_back(extent);
 }
 
 Extent store_chunk(base::ByteView content, ChunkStore::Writer& writer) {

@@ -9,7 +9,8 @@
 
 namespace holdfast::repository {
 
-// Appends [place, place + length) of a file to its extents: a hole joins the one before it.
+// Appends [place, place + length) of a file to its extents: one that continues the
+// one before it (a hole, or in the same chunk) joins it.
 void append_extent(std::vector<Extent>& extents, const Extent& extent);
 
 // One chunk of bytes, or of nothing where they are all zero.

@@ -36,6 +36,7 @@ class Builder {
       throw config_error(config_.file, root_.at, "repositories is empty: name at least one");
     }
     for (const Entry& entry : entries("components")) add_component(entry);
+    leave_out_repositories();
     for (const Entry& entry : entries("jobs")) add_job(entry);
     for (const Entry& entry : entries("plans")) check_plan(entry);
     read_wal();
@@ -130,6 +131,25 @@ class Builder {
     if (const Value* own = value.find("repository"))
       component.repositories = repository_names(*own);
     config_.components.push_back(std::move(component));
+  }
+
+  // A repository below the root of files is no part of them: each backup would hold the ones
+  // before.
+  void leave_out_repositories() {
+    for (ComponentConfig& component : config_.components) {
+      if (component.root.empty()) continue;
+      for (const RepositoryConfig& repository : config_.repositories) {
+        if (!repository.is_directory()) continue;
+        const fs::path below = fs::path(repository.url).lexically_relative(component.root);
+        if (below.empty() || *below.begin() == ".." || below == ".") continue;
+        std::string pattern = "/";
+        for (const char c : below.string()) {
+          if (std::string_view("*?[\\").find(c) != std::string_view::npos) pattern += '\\';
+          pattern += c;
+        }
+        component.exclude.push_back(pattern + "/");
+      }
+    }
   }
 
   void add_job(const Entry& entry) {

@@ -220,6 +220,19 @@ TEST(Config, SaysWhereAComponentIsBackedUp) {
   EXPECT_THAT(places("own", {"a", "c"}), ElementsAre("c"));
 }
 
+TEST(Config, LeavesRepositoriesOutOfFiles) {
+  const Config config =
+      ConfigFile(
+          "repositories: {a: {url: '/srv/odd [name]', key_file: k}, "
+          "b: {url: /elsewhere, key_file: k}, c: {url: s3://srv/c, key_file: k}}\n"
+          "components:\n"
+          "  whole: {type: files, root: /srv, exclude: [x]}\n"
+          "  beside: {type: files, root: /srv/odd}\n")
+          .load();
+  EXPECT_THAT(config.component("whole").exclude, ElementsAre("x", R"(/odd \[name]/)"));
+  EXPECT_THAT(config.component("beside").exclude, ElementsAre());
+}
+
 TEST(Config, NamesWhatItAcceptsAndDoesNotActOn) {
   const Config config = ConfigFile(kExample).load();
   EXPECT_THAT(config.without_effect,
