@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "cli/text_table.h"
+#include "files/details.h"
 #include "repository/file_content.h"
 #include "repository/record.h"
 
@@ -62,11 +64,14 @@ void list_files(Session& session, const repository::BackupRecord& record,
   }
 }
 
-// "./a", "/a" and "a" are the same file.
-std::string plain_path(std::string_view path) {
-  while (path.starts_with("./")) path.remove_prefix(2);
-  while (path.starts_with('/')) path.remove_prefix(1);
-  return std::string(path);
+// "./a", "b//../a", "/a" and "a" are the same file, and so is where it stood below the root.
+std::string plain_path(const std::string& given, const repository::BackupRecord& record) {
+  std::filesystem::path path = std::filesystem::path(given).lexically_normal();
+  if (record.summary.type == files::kFilesType) {
+    const auto below = path.lexically_relative(files::details_of(record.summary).root);
+    if (!below.empty() && *below.begin() != "..") path = below;
+  }
+  return path.relative_path().generic_string();
 }
 
 FileEntry find_file(const repository::BackupRecord& record, repository::ChunkReader& reader,
@@ -117,7 +122,7 @@ int run_cat(Session& session) {
     throw Error(ErrorKind::kUsage, "a file's content is no JSON", "leave --json out");
   }
   repository.require_reading("cat");
-  const FileEntry file = find_file(record, reader, plain_path(words.back()));
+  const FileEntry file = find_file(record, reader, plain_path(words.back(), record));
   repository::read_content(file, reader, [&](base::ByteView bytes) { write_out(session, bytes); });
   if (std::fflush(session.out()) != 0) {
     throw base::system_error(errno, "cannot write to standard output");

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -66,9 +67,26 @@ nlohmann::json document_of(const std::vector<CopiedBackup>& backups, const std::
   return document;
 }
 
+// What has repositories of its own is in one of those, and goes to no other.
+void settle_own_repositories(Session& session) {
+  for (const std::string& name : session.arguments().positional) {
+    session.prefer_repository_of(name);
+    const stack::ComponentConfig* component = session.component_named(name);
+    if (component == nullptr || component->repositories.empty()) continue;
+    const auto& own = component->repositories;
+    const std::string to = session.arguments().value("--to").value_or("");
+    if (std::find(own.begin(), own.end(), to) != own.end()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} does not belong in the repository {}: it names {}", component->name,
+                            to, fmt::join(own, ", ")),
+                fmt::format("change `repository` at {}", component->where));
+  }
+}
+
 }  // namespace
 
 int run_copy(Session& session) {
+  settle_own_repositories(session);
   const RepositoryConfig& to = target_of(session);
   const stack::CopyingOptions options{.backups = session.arguments().positional,
                                       .dry_run = session.arguments().has("--dry-run"),

@@ -85,6 +85,9 @@ RestoreOptions read_options(Session& session, const std::string& component) {
   options.tablespaces = read_tablespaces(arguments.values("--tablespace"));
   options.delta = arguments.has("--delta");
   options.only = arguments.values("--only");
+  for (const std::string& path : options.only) {
+    if (path.empty()) usage("--only wants a path: an empty one would mean everything");
+  }
   options.start = arguments.has("--start");
   options.workers = session.workers();
   options.thaw = thaw_request(arguments);

@@ -33,7 +33,7 @@ const stack::RepositoryConfig& Session::repository_config() {
   return config().repository(arguments_.value("--repository").value_or(preferred_repository_));
 }
 
-void Session::prefer_repository_of(std::string_view text) {
+const stack::ComponentConfig* Session::component_named(std::string_view text) {
   const stack::ComponentConfig* found = nullptr;
   for (const stack::ComponentConfig& component : config().components) {
     const std::string& name = component.name;
@@ -42,6 +42,11 @@ void Session::prefer_repository_of(std::string_view text) {
         (text.size() == name.size() || text[name.size()] == '-' || text[name.size()] == '.');
     if (fits && (found == nullptr || found->name.size() < name.size())) found = &component;
   }
+  return found;
+}
+
+void Session::prefer_repository_of(std::string_view text) {
+  const stack::ComponentConfig* found = component_named(text);
   if (found != nullptr && !found->repositories.empty()) {
     preferred_repository_ = found->repositories.front();
   }

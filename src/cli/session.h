@@ -47,6 +47,8 @@ class Session {
   // does. `text` is a component's name, or begins with one as a backup's id does. Before
   // repository().
   void prefer_repository_of(std::string_view text);
+  // Null where it is none's.
+  const stack::ComponentConfig* component_named(std::string_view text);
   repository::Repository& repository();
   // For commands that may work on several: the one that -r names, or else `preferred`.
   using RepositoryConfigs = std::vector<const stack::RepositoryConfig*>;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -45,6 +46,7 @@ class FilesBackup {
     run_.begin(summary_);
     progress_.phase("listing the files", 0);
     tree_ = list_tree(request_.root, Selection(request_.include, request_.exclude), stop_);
+    tell_of_idle_patterns();
     details_.lost = std::move(tree_.unreadable);
     details_.left_out = std::move(tree_.left_out);
     take_over_what_is_unchanged();
@@ -53,6 +55,7 @@ class FilesBackup {
     read_files(store);
     read_attributes_of_directories();
     complete_links();
+    if (table_before_is_damaged_) make_another_table();
     BackupRecord record;
     const auto writer = store.new_writer();
     record.file_table = repository::store_file_table(tree_.entries, *writer);
@@ -66,32 +69,47 @@ class FilesBackup {
   }
 
  private:
+  void tell_of_idle_patterns() {
+    const auto idle = patterns_without_effect(request_.include, tree_);
+    if (idle.empty()) return;
+    progress_.note(fmt::format("{}: nothing is there that is meant by {} of `include`",
+                               request_.component,
+                               request_.secret ? fmt::format("{} of the patterns", idle.size())
+                                               : fmt::format("{}", fmt::join(idle, ", "))));
+  }
+
   void take_over_what_is_unchanged() {
     is_taken_.resize(tree_.entries.size());
     if (!request_.incremental) return;
     const auto before = run_.take_newest();
-    std::string why_not = before ? "" : "there is no backup to build on";
-    if (before) {
-      Reuse reuse(context_, run_.index(), *before, why_not);
-      for (std::size_t i = 0; i < tree_.entries.size(); ++i) {
-        FileEntry& entry = tree_.entries[i];
-        if (entry.type == FileType::kSymlink || !entry.hard_link.empty()) continue;
-        const FileEntry* same = reuse.find(entry);
-        if (same == nullptr) continue;
-        entry.extents = same->extents;
-        entry.extent_chunks = same->extent_chunks;
-        entry.xattrs = same->xattrs;
-        is_taken_[i] = true;
-        if (entry.type == FileType::kFile) ++details_.files_reused;
-      }
+    if (!before) {
+      progress_.note(fmt::format(
+          "{}: this is a full backup, because there is no backup to build on", request_.component));
+      return;
     }
-    if (why_not.empty()) {
-      summary_.kind = "incremental";
-    } else {
+    Reuse reuse(context_, run_.index(), *before);
+    for (std::size_t i = 0; i < tree_.entries.size(); ++i) {
+      FileEntry& entry = tree_.entries[i];
+      if (entry.type == FileType::kSymlink || !entry.hard_link.empty()) continue;
+      if (const FileEntry* same = reuse.find(entry)) take_over(*same, i);
+    }
+    table_before_is_damaged_ = !reuse.damage().empty();
+    if (!table_before_is_damaged_ || details_.files_reused > 0) summary_.kind = "incremental";
+    if (table_before_is_damaged_) {
       progress_.note(
-          fmt::format("{}: this is a full backup, because {}", request_.component,
-                      request_.secret && before ? "the one before cannot be read" : why_not));
+          fmt::format("{}: {}, because the table of {} cannot be read{}", request_.component,
+                      details_.files_reused > 0 ? "files are read again" : "this is a full backup",
+                      before->summary.id, request_.secret ? "" : ": " + reuse.damage()));
     }
+  }
+
+  void take_over(const FileEntry& same, std::size_t number) {
+    FileEntry& entry = tree_.entries[number];
+    entry.extents = same.extents;
+    entry.extent_chunks = same.extent_chunks;
+    entry.xattrs = same.xattrs;
+    is_taken_[number] = true;
+    if (entry.type == FileType::kFile) ++details_.files_reused;
   }
 
   void read_files(repository::ChunkStore& store) {
@@ -196,6 +214,11 @@ class FilesBackup {
                   [&](const FileEntry& entry) { return gone_.contains(entry.path); });
   }
 
+  // The same table would be the same chunks, and those are what cannot be read.
+  void make_another_table() {
+    for (FileEntry& entry : tree_.entries) entry.sighting.reset();
+  }
+
   void fill_summary(const repository::StoreStatistics& statistics) {
     for (const FileEntry& entry : tree_.entries) {
       if (entry.type != FileType::kFile) continue;
@@ -254,6 +277,7 @@ class FilesBackup {
   base::Progress& progress_;
   std::stop_token stop_;
   Tree tree_;
+  bool table_before_is_damaged_ = false;
   std::vector<bool> is_taken_;  // by the number of the entry: as the backup before had it
   std::set<std::string, std::less<>> gone_;  // paths of what is not in the backup after all
   FilesDetails details_;

@@ -13,18 +13,40 @@ using base::Error;
 using base::ErrorKind;
 using nlohmann::json;
 
+bool is_utf8(const std::string& text) {
+  try {
+    static_cast<void>(json(text).dump());
+    return true;
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
+// A path that is no UTF-8 cannot stand in JSON as it is: its bytes stand beside what can be shown.
 json json_of(const std::vector<Problem>& problems) {
   json list = json::array();
   for (const Problem& problem : problems) {
     list.push_back({{"path", problem.path}, {"problem", problem.what}});
+    if (!is_utf8(problem.path)) {
+      list.back()["path_bytes"] = base::to_hex(base::as_bytes(problem.path));
+    }
   }
   return list;
+}
+
+std::string path_of(const json& item) {
+  const auto bytes = item.find("path_bytes");
+  if (bytes == item.end()) return item.at("path").get<std::string>();
+  const std::string hex = bytes->get<std::string>();
+  base::Bytes path(hex.size() / 2);
+  if (!base::from_hex(hex, path)) throw Error(ErrorKind::kDamaged, "a path makes no sense");
+  return std::string(base::as_text(path));
 }
 
 std::vector<Problem> problems_of(const json& object, const char* key) {
   std::vector<Problem> problems;
   for (const json& item : object.value(key, json::array())) {
-    problems.push_back({item.at("path").get<std::string>(), item.at("problem").get<std::string>()});
+    problems.push_back({path_of(item), item.at("problem").get<std::string>()});
   }
   return problems;
 }

@@ -10,7 +10,8 @@
 namespace holdfast::files {
 namespace {
 
-// A file of more is shared by the workers, in stretches of as much.
+// A file of more is shared by the workers, in stretches of as much. Each is put together in memory
+// and written at once, past the page cache: large writes come near to what the disk can do.
 constexpr std::uint64_t kStretchBytes = 8 * 1024 * 1024;
 // As much of small files is taken at a time.
 constexpr std::uint64_t kRunBytes = 4 * 1024 * 1024;
@@ -23,8 +24,11 @@ struct LargeFile {
   LargeFile(RestoredFile file_in, std::vector<FilePart> parts_in)
       : file(std::move(file_in)), parts(std::move(parts_in)), comparing(file.may_be_same()) {}
 
+  void begin_comparing();
+  void begin_filling();
+
   RestoredFile file;
-  const std::vector<FilePart> parts;
+  std::vector<FilePart> parts;
   std::vector<std::span<const FilePart>> stretches;
   bool comparing;
   std::atomic<bool> differs{false};
@@ -37,18 +41,51 @@ struct Task {
   std::span<const FilePart> stretch;
 };
 
+// Parts one after the other that begin in the same stretch of the file.
 std::vector<std::span<const FilePart>> cut(std::span<const FilePart> parts) {
   std::vector<std::span<const FilePart>> stretches;
   std::size_t begin = 0;
-  std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    bytes += parts[i].extent.length_bytes;
-    if (bytes < kStretchBytes && i + 1 < parts.size()) continue;
-    stretches.push_back(parts.subspan(begin, i + 1 - begin));
-    begin = i + 1;
-    bytes = 0;
+  for (std::size_t i = 1; i <= parts.size(); ++i) {
+    const bool goes_on =
+        i < parts.size() && parts[i].offset / kStretchBytes == parts[begin].offset / kStretchBytes;
+    if (goes_on) continue;
+    stretches.push_back(parts.subspan(begin, i - begin));
+    begin = i;
   }
   return stretches;
+}
+
+// The same content, no part of which goes from one stretch into the next.
+std::vector<FilePart> divided(const std::vector<FilePart>& parts) {
+  std::vector<FilePart> result;
+  for (FilePart rest : parts) {
+    while (rest.extent.length_bytes > 0) {
+      FilePart part = rest;
+      part.extent.length_bytes =
+          std::min(rest.extent.length_bytes, kStretchBytes - rest.offset % kStretchBytes);
+      rest.offset += part.extent.length_bytes;
+      rest.extent.length_bytes -= part.extent.length_bytes;
+      if (!rest.extent.chunk.is_zero_range()) {
+        rest.extent.chunk_offset += static_cast<std::uint32_t>(part.extent.length_bytes);
+      }
+      result.push_back(part);
+    }
+  }
+  return result;
+}
+
+void LargeFile::begin_comparing() {
+  stretches = cut(parts);
+  unfinished = stretches.size();
+}
+
+void LargeFile::begin_filling() {
+  comparing = false;
+  parts = divided(parts);
+  stretches = cut(parts);
+  unfinished = stretches.size();
+  file.create();
+  file.write_directly();
 }
 
 // What is to be done next. Used by one worker at a time.
@@ -73,19 +110,18 @@ class Tasks {
   }
 
   // Its first round is over: it is to be filled.
-  void add_again(std::shared_ptr<LargeFile> file) {
-    file->unfinished = file->stretches.size();
-    again_.push_back(std::move(file));
-  }
+  void add_again(std::shared_ptr<LargeFile> file) { again_.push_back(std::move(file)); }
 
  private:
   std::shared_ptr<LargeFile> open(const FilesToWrite::File& file) {
     std::vector<FilePart> parts = source_.parts_of(*file.entry);
     auto large = std::make_shared<LargeFile>(
         RestoredFile(tree_, *file.entry, cursor_, file.own_links), std::move(parts));
-    large->stretches = cut(large->parts);
-    large->unfinished = large->stretches.size();
-    if (!large->comparing) large->file.create();
+    if (large->comparing) {
+      large->begin_comparing();
+    } else {
+      large->begin_filling();
+    }
     return large;
   }
 
@@ -180,8 +216,7 @@ class Worker {
       large->file.keep(rights_);
       progress_.advance(large->file.entry().size_bytes);
     } else {
-      large->comparing = false;
-      large->file.create();
+      large->begin_filling();
       tasks_.lock()->add_again(large);
     }
   }
@@ -195,14 +230,29 @@ class Worker {
   }
 
   void fill(const LargeFile& large, std::span<const FilePart> stretch) {
-    const std::uint64_t begin = stretch.front().offset;
-    const std::uint64_t end = stretch.back().offset + stretch.back().extent.length_bytes;
+    if (stretch_.capacity() == 0) stretch_ = base::AlignedBuffer(kStretchBytes);
+    const std::uint64_t begin = stretch.front().offset / kStretchBytes * kStretchBytes;
+    std::size_t run_begin = 0;  // in the buffer: what is put together and not yet written
+    std::size_t run_end = 0;
+    const auto write_run = [&] {
+      large.file.write(begin + run_begin, stretch_.span().subspan(run_begin, run_end - run_begin));
+      bytes_written_ += run_end - run_begin;
+    };
     for (const FilePart& part : stretch) {
       base::throw_if_stopped(stop_);
-      bytes_written_ += large.file.fill(part, source_);
+      const std::size_t place = part.offset - begin;
+      if (!part.extent.chunk.is_zero_range()) {
+        if (place != run_end) {
+          write_run();
+          run_begin = place;
+        }
+        const base::ByteView content = large.file.content_of(part, source_);
+        std::copy(content.begin(), content.end(), stretch_.data() + place);
+        run_end = place + content.size();
+      }
       progress_.advance(part.extent.length_bytes);
     }
-    large.file.begin_writing_out(begin, end - begin);
+    write_run();
   }
 
   TargetTree& tree_;
@@ -212,6 +262,7 @@ class Worker {
   base::Progress& progress_;
   base::Guarded<Tasks>& tasks_;
   const std::stop_token& stop_;
+  base::AlignedBuffer stretch_;
   std::uint64_t bytes_written_ = 0;
 };
 

@@ -45,6 +45,12 @@ class Restore {
     require_target();
     tree_.make(root_entry_ || request_.secret ? 0700 : 0777);
     add_file_system(tree_.root());
+    // It was empty: nobody else's rights are taken.
+    if (request_.secret && !request_.delta && ::fchmod(tree_.root(), 0700) != 0) {
+      result_.warnings.push_back(
+          fmt::format("{} is not ours: who may look into it sees the names of the secrets",
+                      request_.to.native()));
+    }
     if (::geteuid() != 0 && root_entry_) make_accessible(tree_.root());
     if (request_.delta) survey_.emplace(tree_, plan_, may_remove(), stop_);
 
@@ -94,7 +100,9 @@ class Restore {
     if (::statvfs(existing.c_str(), &space) != 0) return;
     const std::uint64_t free = space.f_bavail * space.f_frsize;
     if (free >= plan_.bytes) return;
-    const std::uint64_t needed = content_bytes(plan_.entries);
+    // Perhaps the most of it are holes.
+    repository::ChunkReader reader(context_, index_);
+    const std::uint64_t needed = content_bytes(plan_.entries, reader);
     if (free >= needed) return;
     throw Error(ErrorKind::kNoSpace,
                 fmt::format("{} has {} free; the backup needs {}", existing.native(),

@@ -181,14 +181,25 @@ const FileEntry* find_entry(const std::vector<FileEntry>& entries, std::string_v
   return at == entries.end() || at->path != path ? nullptr : &*at;
 }
 
-std::uint64_t content_bytes(const std::vector<FileEntry>& entries) {
+// A list of extents that cannot be read is the restore's business: no hole is known of then.
+std::uint64_t bytes_of_holes(const FileEntry& entry, repository::ChunkReader& reader) {
+  std::uint64_t bytes = 0;
+  try {
+    for (const repository::Extent& extent : repository::load_extents(entry, reader)) {
+      if (extent.chunk.is_zero_range()) bytes += extent.length_bytes;
+    }
+  } catch (const base::Error& error) {
+    if (error.kind() != base::ErrorKind::kDamaged) throw;
+  }
+  return std::min(bytes, entry.size_bytes);
+}
+
+std::uint64_t content_bytes(const std::vector<FileEntry>& entries,
+                            repository::ChunkReader& reader) {
   std::uint64_t total = 0;
   for (const FileEntry& entry : entries) {
     if (!entry.hard_link.empty()) continue;
-    std::uint64_t size = entry.size_bytes;
-    for (const repository::Extent& extent : entry.extents) {
-      if (extent.chunk.is_zero_range()) size -= std::min(size, extent.length_bytes);
-    }
+    const std::uint64_t size = entry.size_bytes - bytes_of_holes(entry, reader);
     total += std::min(size, UINT64_MAX - total);
   }
   return total;

@@ -45,7 +45,8 @@ const repository::FileEntry* find_entry(const std::vector<repository::FileEntry>
 // "a/b" of "a/b/c"; empty for what stands in the root.
 std::string_view directory_of(std::string_view path);
 
-// At least as much content as these files take on a disk; holes count where extents are many.
-std::uint64_t content_bytes(const std::vector<repository::FileEntry>& entries);
+// What the content of these files takes on a disk, without holes.
+std::uint64_t content_bytes(const std::vector<repository::FileEntry>& entries,
+                            repository::ChunkReader& reader);
 
 }  // namespace holdfast::files

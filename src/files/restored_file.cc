@@ -1,5 +1,7 @@
 #include "files/restored_file.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,23 +59,46 @@ void RestoredFile::create() {
 
 std::uint64_t RestoredFile::fill(const FilePart& part, ContentSource& source) const {
   if (part.extent.chunk.is_zero_range()) return 0;
-  base::ByteView content;
-  if (old_ && part.offset < old_bytes_) content = source.read_same(old_.get(), part);
-  if (content.empty()) content = source.read(part.extent);
-  for (std::size_t done = 0; done < content.size();) {
-    const ssize_t now = ::pwrite(new_.get(), content.data() + done, content.size() - done,
-                                 static_cast<off_t>(part.offset + done));
-    if (now < 0 && errno == EINTR) continue;
-    if (now <= 0) tree_.fail(now < 0 ? errno : EIO, "write", entry_.path);
-    done += static_cast<std::size_t>(now);
-  }
+  const base::ByteView content = content_of(part, source);
+  write(part.offset, content);
   return content.size();
 }
 
-void RestoredFile::begin_writing_out(std::uint64_t offset, std::uint64_t length) const {
-  // A hint: what it does not do, the end of the restore does, and tells of errors.
-  ::sync_file_range(new_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
-                    SYNC_FILE_RANGE_WRITE);
+base::ByteView RestoredFile::content_of(const FilePart& part, ContentSource& source) const {
+  if (old_ && part.offset < old_bytes_) {
+    const base::ByteView same = source.read_same(old_.get(), part);
+    if (!same.empty()) return same;
+  }
+  return source.read(part.extent);
+}
+
+void RestoredFile::write_directly() {
+  // By its own descriptor: its name is not known to anybody else yet, but may be moved.
+  const std::string path = fmt::format("/proc/self/fd/{}", new_.get());
+  direct_ = base::UniqueFd(::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+}
+
+void RestoredFile::write(std::uint64_t offset, base::ByteView bytes) const {
+  constexpr std::uint64_t kBlock = base::AlignedBuffer::kAlignment;
+  const auto write_to = [&](int fd, base::ByteView part) {
+    for (std::uint64_t end = offset + part.size(); offset < end;) {
+      const ssize_t now = ::pwrite(fd, part.data(), part.size(), static_cast<off_t>(offset));
+      if (now < 0 && errno == EINTR) continue;
+      if (now <= 0) tree_.fail(now < 0 ? errno : EIO, "write", entry_.path);
+      offset += static_cast<std::uint64_t>(now);
+      part = part.subspan(static_cast<std::size_t>(now));
+    }
+  };
+  const std::uint64_t head = (kBlock - offset % kBlock) % kBlock;
+  const bool is_aligned =
+      reinterpret_cast<std::uintptr_t>(bytes.data()) % kBlock == offset % kBlock;
+  if (direct_ && is_aligned && bytes.size() >= head + kBlock) {
+    const std::uint64_t blocks = (bytes.size() - head) / kBlock * kBlock;
+    write_to(new_.get(), bytes.first(head));
+    write_to(direct_.get(), bytes.subspan(head, blocks));
+    bytes = bytes.subspan(head + blocks);
+  }
+  write_to(new_.get(), bytes);
 }
 
 void RestoredFile::publish(RightsSetter& rights) {

@@ -29,8 +29,13 @@ class RestoredFile {
   void create();
   // Returns the bytes written. What is the same in the file that it replaces is taken from there.
   std::uint64_t fill(const FilePart& part, ContentSource& source) const;
-  // So that the disk is at work while the next ones are unpacked.
-  void begin_writing_out(std::uint64_t offset, std::uint64_t length) const;
+  // Of a part that is no hole; good until the next call.
+  base::ByteView content_of(const FilePart& part, ContentSource& source) const;
+  // From here on write() goes past the page cache, where the file system can.
+  void write_directly();
+  // Whatever the place and length. What goes past the page cache are the whole blocks in it, if
+  // `bytes` stand at an address that is aligned as `offset` is.
+  void write(std::uint64_t offset, base::ByteView bytes) const;
   void publish(RightsSetter& rights);
 
   const repository::FileEntry& entry() const { return entry_; }
@@ -46,6 +51,7 @@ class RestoredFile {
   bool may_be_same_ = false;
   std::optional<NewEntry> place_;
   base::UniqueFd new_;
+  base::UniqueFd direct_;  // the same, past the page cache; or none
 };
 
 }  // namespace holdfast::files

@@ -29,23 +29,35 @@ bool is_same_file(const FileEntry& before, const FileEntry& now, base::Time back
 }
 
 Reuse::Reuse(const repository::Context& context, const repository::Index& index,
-             const repository::BackupRecord& before, std::string& why_not)
-    : index_(index), reader_(context, index), began_(before.summary.started) {
+             const repository::BackupRecord& before)
+    : index_(index),
+      reader_(context, index),
+      began_(before.summary.started),
+      pieces_(before.file_table) {}
+
+const FileEntry* Reuse::find(const FileEntry& now) {
+  do {
+    while (at_ < entries_.size() && entries_[at_].path < now.path) ++at_;
+  } while (at_ == entries_.size() && load_next_piece());
+  if (at_ == entries_.size() || entries_[at_].path != now.path) return nullptr;
+  const FileEntry& before = entries_[at_];
+  return is_same_file(before, now, began_) && is_held(before) ? &before : nullptr;
+}
+
+// False where there is none. One that cannot be read is as one without entries.
+bool Reuse::load_next_piece() {
+  if (next_piece_ == pieces_.size()) return false;
+  entries_.clear();
+  at_ = 0;
   try {
-    repository::load_file_table(before.file_table, reader_,
+    repository::load_file_table({pieces_[next_piece_++]}, reader_,
                                 [&](FileEntry&& entry) { entries_.push_back(std::move(entry)); });
   } catch (const base::Error& error) {
     if (error.kind() != base::ErrorKind::kDamaged) throw;
     entries_.clear();
-    why_not = error.what();
+    damage_ = error.what();
   }
-}
-
-const FileEntry* Reuse::find(const FileEntry& now) {
-  while (at_ < entries_.size() && entries_[at_].path < now.path) ++at_;
-  if (at_ == entries_.size() || entries_[at_].path != now.path) return nullptr;
-  const FileEntry& before = entries_[at_];
-  return is_same_file(before, now, began_) && is_held(before) ? &before : nullptr;
+  return true;
 }
 
 bool Reuse::is_held(const FileEntry& entry) {

@@ -296,4 +296,19 @@ Tree list_tree(const std::filesystem::path& root, const Selection& selection,
   return Walk(root, selection, std::move(stop)).run(std::move(directory));
 }
 
+std::vector<std::string> patterns_without_effect(const std::vector<std::string>& include,
+                                                 const Tree& tree) {
+  std::vector<std::string> idle;
+  for (const std::string& pattern : include) {
+    if (pattern.empty() || pattern.front() == '!' || pattern.front() == '#') continue;
+    const Selection alone({pattern}, {});
+    const bool has_effect =
+        std::any_of(tree.entries.begin(), tree.entries.end(), [&](const auto& entry) {
+          return alone.takes(entry.path, entry.type == repository::FileType::kDirectory);
+        });
+    if (!has_effect) idle.push_back(pattern);
+  }
+  return idle;
+}
+
 }  // namespace holdfast::files

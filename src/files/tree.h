@@ -37,6 +37,11 @@ struct Tree {
 // number of entries; what cannot be read goes to `unreadable`, and the rest is good.
 Tree list_tree(const std::filesystem::path& root, const Selection& selection, std::stop_token stop);
 
+// Of these patterns of `include` those that mean nothing in the tree: a name that was misspelt, or
+// is no more.
+std::vector<std::string> patterns_without_effect(const std::vector<std::string>& include,
+                                                 const Tree& tree);
+
 // An entry as lstat or fstat tells of it: type, rights, owner, times, size, sighting.
 class EntryMaker {
  public:

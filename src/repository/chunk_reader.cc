@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <list>
 
 #include "base/error.h"
@@ -17,6 +18,9 @@ constexpr std::size_t kPacksKept = 64;
 constexpr std::size_t kDirectoriesKept = 64;  // some 80 KiB each
 // Read at once when a chunk follows the one before it in its pack.
 constexpr std::size_t kReadAhead = 2 * 1024 * 1024;
+// What several workers stored of one file stands in as many packs in turn: each is read ahead by
+// itself.
+constexpr std::size_t kWindows = 4;
 
 // The few packs seen last, the newest first.
 template <typename Value>
@@ -47,8 +51,10 @@ struct Window {
   std::uint32_t pack = UINT32_MAX;
   std::uint64_t begin = 0;
   std::size_t size = 0;
+  std::uint64_t used = 0;  // when it was last, counted in reads
   base::AlignedBuffer buffer;
 
+  std::uint64_t end() const { return begin + size; }
   bool holds(std::uint32_t pack_number, std::uint64_t offset, std::size_t length) const {
     return pack == pack_number && offset >= begin && offset + length <= begin + size;
   }
@@ -67,6 +73,7 @@ struct ChunkReader::Impl {
 
   ChunkLocation locate(const ChunkId& id) const;
   base::ByteView fetch(std::uint32_t pack, std::uint64_t offset, std::size_t length);
+  void fill(Window& window, std::uint32_t pack, std::uint64_t offset, std::size_t wanted);
   OpenPack& open_pack(std::uint32_t pack);
   const PackDirectory& directory(std::uint32_t pack);
   bool unpack(Codec codec, base::ByteView packed_view, base::MutableByteView plain);
@@ -81,7 +88,8 @@ struct ChunkReader::Impl {
   Decompressor decompressor;
   LastUsed<OpenPack> packs{kPacksKept};
   LastUsed<PackDirectory> directories{kDirectoriesKept};
-  Window window;
+  std::array<Window, kWindows> windows;
+  std::uint64_t reads = 0;
   base::Bytes packed;  // a chunk as compressed
 };
 
@@ -105,21 +113,33 @@ void ChunkReader::Impl::throw_damaged(const ChunkId& id, const ChunkLocation& lo
 // `length` bytes of the pack, fewer only where it ends before. Good until the next call.
 base::ByteView ChunkReader::Impl::fetch(std::uint32_t pack, std::uint64_t offset,
                                         std::size_t length) {
-  if (!window.holds(pack, offset, length)) {
-    const PackEntry& entry = index.pack(pack);
-    const bool follows = window.pack == pack && offset == window.begin + window.size;
-    const std::uint64_t wanted = follows ? std::max(length, kReadAhead) : length;
-    if (window.buffer.capacity() < wanted) window.buffer = base::AlignedBuffer(wanted);
-    window.pack = UINT32_MAX;
-    const std::optional<std::size_t> size =
-        context.storage.read(pack_name(entry.id), offset, window.buffer.span().first(wanted));
-    if (!size) throw_damaged_pack(entry.id, "is missing");
-    window.pack = pack;
-    window.begin = offset;
-    window.size = *size;
+  const auto find = [&](auto&& fits) { return std::find_if(windows.begin(), windows.end(), fits); };
+  auto window = find([&](const Window& w) { return w.holds(pack, offset, length); });
+  if (window == windows.end()) {
+    window = find([&](const Window& w) { return w.pack == pack && w.end() == offset; });
+    const bool follows = window != windows.end();
+    if (!follows) {
+      window = std::min_element(windows.begin(), windows.end(),
+                                [](const auto& a, const auto& b) { return a.used < b.used; });
+    }
+    fill(*window, pack, offset, follows ? std::max(length, kReadAhead) : length);
   }
-  const std::size_t skip = offset - window.begin;
-  return {window.buffer.data() + skip, std::min(length, window.size - skip)};
+  window->used = ++reads;
+  const std::size_t skip = offset - window->begin;
+  return {window->buffer.data() + skip, std::min(length, window->size - skip)};
+}
+
+void ChunkReader::Impl::fill(Window& window, std::uint32_t pack, std::uint64_t offset,
+                             std::size_t wanted) {
+  const PackEntry& entry = index.pack(pack);
+  if (window.buffer.capacity() < wanted) window.buffer = base::AlignedBuffer(wanted);
+  window.pack = UINT32_MAX;
+  const std::optional<std::size_t> size =
+      context.storage.read(pack_name(entry.id), offset, window.buffer.span().first(wanted));
+  if (!size) throw_damaged_pack(entry.id, "is missing");
+  window.pack = pack;
+  window.begin = offset;
+  window.size = *size;
 }
 
 OpenPack& ChunkReader::Impl::open_pack(std::uint32_t pack) {

@@ -289,34 +289,29 @@ void store_extents(FileEntry& entry, ChunkStore::Writer& writer) {
 }
 
 std::vector<Extent> load_extents(const FileEntry& entry, ChunkReader& reader) {
-  return base::with_context([&] { return entry.path; },
-                            [&] {
-                              std::vector<Extent> extents = entry.extents;
-                              if (!entry.extent_chunks.empty()) {
-                                base::Bytes joined;
-                                for (const ChunkId& id : entry.extent_chunks) {
-                                  const base::Bytes piece = reader.read(id);
-                                  joined.insert(joined.end(), piece.begin(), piece.end());
-                                }
-                                base::ByteReader in(joined, kTable);
-                                extents = decode_extents(in);
-                                in.expect_end();
-                              }
-                              std::uint64_t left = entry.size_bytes;
-                              for (const Extent& extent : extents) {
-                                if (extent.length_bytes > left)
-                                  throw_damaged("extents are longer than their file");
-                                left -= extent.length_bytes;
-                                if (extent.chunk.is_zero_range()) continue;
-                                const std::optional<std::uint32_t> length =
-                                    reader.find_length(extent.chunk);
-                                if (length && extent.chunk_offset + extent.length_bytes > *length) {
-                                  throw_damaged("an extent is longer than its chunk");
-                                }
-                              }
-                              if (left != 0) throw_damaged("extents are shorter than their file");
-                              return extents;
-                            });
+  std::vector<Extent> extents = entry.extents;
+  if (!entry.extent_chunks.empty()) {
+    base::Bytes joined;
+    for (const ChunkId& id : entry.extent_chunks) {
+      const base::Bytes piece = reader.read(id);
+      joined.insert(joined.end(), piece.begin(), piece.end());
+    }
+    base::ByteReader in(joined, kTable);
+    extents = decode_extents(in);
+    in.expect_end();
+  }
+  std::uint64_t left = entry.size_bytes;
+  for (const Extent& extent : extents) {
+    if (extent.length_bytes > left) throw_damaged("extents are longer than their file");
+    left -= extent.length_bytes;
+    if (extent.chunk.is_zero_range()) continue;
+    const std::optional<std::uint32_t> length = reader.find_length(extent.chunk);
+    if (length && extent.chunk_offset + extent.length_bytes > *length) {
+      throw_damaged("an extent is longer than its chunk");
+    }
+  }
+  if (left != 0) throw_damaged("extents are shorter than their file");
+  return extents;
 }
 
 std::vector<ChunkId> store_file_table(const std::vector<FileEntry>& entries,
@@ -331,7 +326,7 @@ std::vector<ChunkId> store_file_table(const std::vector<FileEntry>& entries,
   for (const FileEntry& entry : entries) {
     if (!is_table_path(entry.path) || (previous != nullptr && entry.path <= *previous)) {
       throw base::Error(ErrorKind::kFailed,
-                        fmt::format("\"{}\" cannot stand in a file table here", entry.path));
+                        "a mistake in the program: a path cannot stand in a file table there");
     }
     previous = &entry.path;
     if (cut_before(entry.path) || piece.size() >= kPieceLimit) store_piece();

@@ -64,8 +64,9 @@ bool is_table_path(std::string_view path);
 
 // Moves the extents of an entry that has many (more than 8) into metadata chunks of their own.
 void store_extents(FileEntry& entry, ChunkStore::Writer& writer);
-// The opposite. kDamaged unless the extents have the file's size and stand within their chunks. (A
-// chunk that is in no pack is left to the one who reads it.)
+// The opposite. No error names the path: it may be a secret's. kDamaged unless the extents have the
+// file's size and stand within their chunks. (A chunk that is in no pack is left to the one who
+// reads it.)
 std::vector<Extent> load_extents(const FileEntry& entry, ChunkReader& reader);
 
 // Entries in the order of their paths (kFailed if they are not), cut at places that depend on the

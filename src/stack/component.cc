@@ -43,7 +43,7 @@ TableRestoreOutcome Component::restore_tables(const repository::Context&,
 
 RecoveryWindow Component::recovery_window(const repository::Context&,
                                           const std::vector<repository::BackupSummary>& backups) {
-  return {backups.front().finished, backups.back().finished, false};
+  return {.from = backups.front().finished, .to = backups.back().finished};
 }
 
 std::vector<std::string> Component::needed_logs(const repository::BackupSummary&) { return {}; }

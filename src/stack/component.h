@@ -97,8 +97,11 @@ struct TableRestoreOutcome {
     std::uint64_t rows = 0;
   };
   std::vector<Table> tables;
+  std::string database;               // that they went to
   std::optional<base::Time> reached;  // the last transaction that is in it
+  std::string reached_lsn;            // empty: from a dump
   std::vector<std::string> notes;
+  std::vector<std::string> warnings;  // what the user must look at
 };
 
 // To which moments a component can be brought back.
@@ -106,6 +109,7 @@ struct RecoveryWindow {
   std::optional<base::Time> from;
   std::optional<base::Time> to;
   bool continuous = false;  // false: only the ends of the backups
+  bool has_logs = false;    // the kind has logs; where it is not continuous, they have a gap
 };
 
 // Which logs may go, as a component's kind knows.

@@ -124,6 +124,11 @@ class Builder {
                               .exclude = texts(value, "exclude"),
                               .after_restore = text(value, "after_restore"),
                               .where = where(config_.file, entry.at)};
+    // "." is the root itself: all of it.
+    if (std::any_of(component.include.begin(), component.include.end(),
+                    [](const std::string& pattern) { return pattern == "." || pattern == "./"; })) {
+      component.include.clear();
+    }
     if (value.find("root") != nullptr) component.root = path(text(value, "root"));
     if (value.find("audit") != nullptr) {
       component.audit_share = parse_share(text(value, "audit")).value_or(component.audit_share);
@@ -140,15 +145,28 @@ class Builder {
       if (component.root.empty()) continue;
       for (const RepositoryConfig& repository : config_.repositories) {
         if (!repository.is_directory()) continue;
-        const fs::path below = fs::path(repository.url).lexically_relative(component.root);
-        if (below.empty() || *below.begin() == ".." || below == ".") continue;
-        std::string pattern = "/";
-        for (const char c : below.string()) {
-          if (std::string_view("*?[\\").find(c) != std::string_view::npos) pattern += '\\';
-          pattern += c;
-        }
-        component.exclude.push_back(pattern + "/");
+        leave_out(repository.url, component.root, component);
+        std::error_code problem;  // one that cannot be looked at is as it is written
+        const fs::path url = fs::weakly_canonical(repository.url, problem);
+        const fs::path root = fs::weakly_canonical(component.root, problem);
+        if (!problem) leave_out(url, root, component);
       }
+    }
+  }
+
+  static void leave_out(const fs::path& repository, const fs::path& root,
+                        ComponentConfig& component) {
+    const fs::path below = repository.lexically_relative(root);
+    if (below.empty() || *below.begin() == ".." || below == ".") return;
+    std::string pattern = "/";
+    for (const char c : below.string()) {
+      if (std::string_view("*?[\\").find(c) != std::string_view::npos) pattern += '\\';
+      pattern += c;
+    }
+    pattern += '/';
+    auto& exclude = component.exclude;
+    if (std::find(exclude.begin(), exclude.end(), pattern) == exclude.end()) {
+      exclude.push_back(std::move(pattern));
     }
   }
 

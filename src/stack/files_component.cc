@@ -30,18 +30,7 @@ class FilesComponent final : public Component {
   repository::BackupSummary take_backup(const repository::Context& context,
                                         const BackupOptions& options, base::Progress& progress,
                                         std::stop_token stop) override {
-    repository::BackupSummary backup =
-        files::take_backup(context,
-                           {.component = config_.name,
-                            .root = config_.root,
-                            .include = config_.include,
-                            .exclude = config_.exclude,
-                            .secret = secret_,
-                            .incremental = options.kind == "incremental",
-                            .job = options.job,
-                            .workers = options.workers,
-                            .rate_bytes = options.rate_bytes},
-                           progress, stop);
+    repository::BackupSummary backup = take(context, options, progress, stop);
     for (std::string& warning : cover_new_backups(context, {backup}, progress, stop)) {
       backup.warnings.push_back(std::move(warning));
     }
@@ -52,11 +41,13 @@ class FilesComponent final : public Component {
                          base::Progress& progress, std::stop_token stop) override {
     refuse_options_of_databases(options, config_.type);
     const repository::BackupRecord record = choose_backup(context, config_.name, options);
+    // Whatever the configuration calls it by now.
+    const bool secret = secret_ || record.summary.type == files::kSecretsType;
     files::RestoreResult result = files::restore_tree(context, record,
                                                       {.to = options.to,
                                                        .only = options.only,
                                                        .delta = options.delta,
-                                                       .secret = secret_,
+                                                       .secret = secret,
                                                        .workers = options.workers,
                                                        .thaw = options.thaw},
                                                       progress, stop);
@@ -66,10 +57,12 @@ class FilesComponent final : public Component {
     outcome.bytes_written = result.bytes_written;
     outcome.files = result.files;
     outcome.removed = result.removed;
+    for (const std::string& note : result.notes) progress.note(note);
     outcome.notes = std::move(result.notes);
     outcome.warnings = std::move(result.warnings);
-    if (secret_) outcome.next_step = kCheckSecrets;
-    if (!config_.after_restore.empty()) {
+    if (secret) {
+      outcome.next_step = kCheckSecrets;
+    } else if (!config_.after_restore.empty()) {
       outcome.next_step =
           "after_restore was not run (--run-hooks does it): " + config_.after_restore;
     }
@@ -77,7 +70,8 @@ class FilesComponent final : public Component {
   }
 
   bool is_good(const repository::BackupSummary& backup) override {
-    return files::details_of(backup).is_good();
+    // An empty one may be of a disk that was not mounted: it does not count beside one with files.
+    return files::details_of(backup).is_good() && backup.files > 0;
   }
 
   void check(const repository::Context*, const CheckOptions&, const Findings& report) override {
@@ -91,6 +85,28 @@ class FilesComponent final : public Component {
   }
 
  private:
+  repository::BackupSummary take(const repository::Context& context, const BackupOptions& options,
+                                 base::Progress& progress, std::stop_token stop) const {
+    try {
+      return files::take_backup(context,
+                                {.component = config_.name,
+                                 .root = config_.root,
+                                 .include = config_.include,
+                                 .exclude = config_.exclude,
+                                 .secret = secret_,
+                                 .incremental = options.kind == "incremental",
+                                 .job = options.job,
+                                 .workers = options.workers,
+                                 .rate_bytes = options.rate_bytes},
+                                progress, std::move(stop));
+    } catch (const Error& error) {
+      // "Not found" is the answer to a question for a backup or a moment.
+      if (error.kind() != ErrorKind::kNotFound) throw;
+      throw Error(ErrorKind::kFailed, error.what(),
+                  fmt::format("is it mounted? `root` stands at {}", config_.where));
+    }
+  }
+
   Finding finding_of(const files::Tree& tree) const {
     std::uint64_t bytes = 0;
     std::size_t count = 0;
@@ -109,7 +125,8 @@ class FilesComponent final : public Component {
                                                   tree.unreadable.front().what);
       finding.detail += fmt::format("; {} cannot be read{}", tree.unreadable.size(), first);
       finding.advice = "run as a user who may read them, or exclude them";
-    } else if (const auto idle = patterns_without_effect(tree); count == 0 || !idle.empty()) {
+    } else if (const auto idle = files::patterns_without_effect(config_.include, tree);
+               count == 0 || !idle.empty()) {
       finding.verdict = Verdict::kAttention;
       finding.detail +=
           idle.empty() ? "; `include` and `exclude` mean nothing that is there"
@@ -121,21 +138,6 @@ class FilesComponent final : public Component {
       finding.advice = fmt::format("look at {}", config_.where);
     }
     return finding;
-  }
-
-  // Patterns of `include` that mean nothing: a name that was misspelt, or is no more.
-  std::vector<std::string> patterns_without_effect(const files::Tree& tree) const {
-    std::vector<std::string> idle;
-    for (const std::string& pattern : config_.include) {
-      if (pattern.starts_with('!')) continue;
-      const files::Selection alone({pattern}, {});
-      const bool has_effect =
-          std::any_of(tree.entries.begin(), tree.entries.end(), [&](const auto& entry) {
-            return alone.takes(entry.path, entry.type == repository::FileType::kDirectory);
-          });
-      if (!has_effect) idle.push_back(pattern);
-    }
-    return idle;
   }
 
   const ComponentConfig config_;

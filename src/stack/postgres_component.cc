@@ -181,8 +181,11 @@ class PostgresComponent final : public Component {
     TableRestoreOutcome outcome{.backup = result.backup,
                                 .from_dump = result.from_dump,
                                 .tables = {},
+                                .database = result.database,
                                 .reached = result.reached,
-                                .notes = result.notes};
+                                .reached_lsn = result.reached_lsn,
+                                .notes = result.notes,
+                                .warnings = result.warnings};
     for (const postgres::TakenTable& table : result.tables) {
       outcome.tables.push_back(
           {postgres::shown_name(table.source), postgres::shown_name(table.target), table.rows});
@@ -193,7 +196,7 @@ class PostgresComponent final : public Component {
   RecoveryWindow recovery_window(const repository::Context& context,
                                  const std::vector<repository::BackupSummary>& backups) override {
     const auto window = postgres::recovery_window(context, backups);
-    return {window.from, window.to, window.continuous};
+    return {window.from, window.to, window.continuous, /*has_logs=*/true};
   }
 
   std::vector<std::string> needed_logs(const repository::BackupSummary& backup) override {

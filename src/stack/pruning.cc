@@ -244,9 +244,9 @@ class PruningRun {
     for (const auto& [name, backups] : kept) {
       const auto component = find_component(backups.back());
       try {
-        result_.windows[name] =
-            component ? component->recovery_window(context, backups)
-                      : RecoveryWindow{backups.front().finished, backups.back().finished, false};
+        result_.windows[name] = component ? component->recovery_window(context, backups)
+                                          : RecoveryWindow{.from = backups.front().finished,
+                                                           .to = backups.back().finished};
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::kDamaged) throw;
         problems_.push_back(

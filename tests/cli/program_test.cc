@@ -271,7 +271,7 @@ TEST(Backup, RunsAsAJobWithItsComponentsAndRepository) {
   EXPECT_EQ(stack.run({"backup", "--job", "check"}).status, 2);
   stack.run({"init"});
   const Outcome outcome = stack.run({"backup", "--job", "nightly", "--json"});
-  EXPECT_EQ(outcome.status, 4);  // there is no such directory
+  EXPECT_EQ(outcome.status, 1);  // there is no such directory
   ASSERT_EQ(outcome.json()["failed"].size(), 1U);
   EXPECT_EQ(outcome.json()["failed"][0]["component"], "logs");
   EXPECT_EQ(outcome.json()["failed"][0]["repository"], "other");

@@ -73,6 +73,18 @@ for moment in 2001-01-01 2090-01-01; do
 done
 [[ ! -e $work/never ]] || fail "something was written"
 
+# An empty path is no wish for everything; a sparse file needs the room of its data alone.
+expect 2 holdfast restore config --to "$work/never" --only ""
+truncate -s 4T "$tree/vast" && for mib in {1..12}; do
+  printf 'data' | dd of="$tree/vast" bs=1M seek=$((mib * 1000)) conv=notrunc status=none
+done
+back_up --kind incremental
+expect 0 holdfast restore config --to "$work/vast" --only vast
+same "the size of the vast file" "$(stat -c '%s' "$tree/vast")" "$(stat -c '%s' "$work/vast/vast")"
+(($(stat -c '%b' "$work/vast/vast") < 1000)) || fail "holes were filled"
+same "data in the vast file" data "$(dd if="$work/vast/vast" bs=1M skip=7000 count=1 status=none | head -c 4)"
+rm "$tree/vast"
+
 # Some of them.
 expect 0 holdfast restore config --to "$work/some" --backup "$first" --only k8s/ deep/er/than .env
 same "what came back" "./.env ./deep/er/than/that/nothing" "$(cd "$work/some" && find . -path ./k8s -prune -o -type f -print | sort | xargs)"

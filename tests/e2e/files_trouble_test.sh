@@ -54,9 +54,21 @@ as_server rsync -nacHi --delete "$tree/" "$work/second/" >"$work/difference"
 
 # A root that is gone is no empty backup.
 mv "$tree" "$tree.away"
-expect 4 holdfast backup config
+expect 1 holdfast backup config
 says "$tree"
 mv "$tree.away" "$tree"
+
+# Nor does one that is empty, as where a disk is not mounted, count as good: prune keeps the one before.
+good=$(holdfast --json list config | tail -n 100000 >"$work/out" && result 'd["backups"][-1]["id"]')
+sed -i '$a jobs: {now: {at: "0 2 * * *", backup: [config], keep: 1s}}' "$config"
+mv "$tree" "$tree.away" && as_server mkdir "$tree"
+want=3 back_up
+says "no file in it"
+patience=5 wait_for "the job's time to be over" sleep 1.1
+expect 0 holdfast prune --grace 0s
+expect 0 holdfast --json list config
+same "the good one is there" true "$(result "'$good' in [b['id'] for b in d['backups']]")"
+rmdir "$tree" && mv "$tree.away" "$tree"
 
 # Killed in the middle: what was there is good, and the next run too.
 as_server bash -c "head -c 60000000 /dev/urandom >'$tree/more'"

@@ -55,6 +55,7 @@ same "where each is" '[["config", "main"], ["secrets", "vault"]]' \
 id=$(result '[b["id"] for b in d["backups"] if b["component"] == "secrets"][0]')
 same "how many" 4 "$(result '[b["files"] for b in d["backups"] if b["component"] == "secrets"][0]')"
 expect 2 holdfast backup secrets -r main
+quiet 2 holdfast copy secrets --to main
 for arguments in list "--json list" "list secrets" "--json list secrets" "show $id" "--json show $id" \
   "verify $id -r vault" "--json verify --all -r vault" "prune" "--json prune --dry-run"; do
   # shellcheck disable=SC2086
@@ -82,6 +83,13 @@ same "what came back" "$(cd "$tree" && find app/.env secure -type f ! -name '*-n
   "$(cd "$work/back" && find . -type f -printf '%P\n' | sort)"
 ((EUID != 0)) || same "the owners" 1234:4321 "$(stat -c %u:%g "$work/back/secure/$name.pem")"
 quiet 1 holdfast restore secrets --to "$work/back"
+mkdir -m 0755 "$work/there"
+quiet 0 holdfast restore secrets --to "$work/there" --only app
+same "the rights of a directory that was there" 700 "$(stat -c %a "$work/there")"
+# Also where the configuration calls them something else by now.
+sed 's/type: secrets/type: files/' "$config" >"$work/renamed.yaml"
+quiet 0 "$program" -c "$work/renamed.yaml" restore secrets --to "$work/renamed"
+same "their rights all the same" 600 "$(find "$work/renamed" -type f -printf '%m\n' | sort -u)"
 quiet 4 holdfast restore secrets --to "$work/none" --only app/nothing
 quiet 0 holdfast restore secrets --to "$work/one" --only app/.env
 same "one of them" "app/.env" "$(cd "$work/one" && find . -type f -printf '%P\n')"
@@ -106,6 +114,19 @@ quiet 3 "$runner" --json backup secrets
 says "1 of its files could not be read"
 chmod 600 "$tree/secure/$name.pem"
 
+# Packs that cannot be read are told of without a name.
+if ((EUID == 0)) && [[ $storage == directory ]]; then
+  chmod -R u-r "$work/vault/packs"
+  for arguments in "backup secrets --kind incremental" "verify -r vault" "verify --quick -r vault" "restore secrets --to $work/unread"; do
+    status=0
+    # shellcheck disable=SC2086
+    as_server "$program" -c "$config" -v $arguments >"$work/out" 2>"$work/err" || status=$?
+    ! grep -aqE "$canary|$name" "$work/out" "$work/err" || fail "«$arguments» shows a secret"
+    ((status != 0)) || fail "«$arguments» went well without its packs"
+  done
+  chmod -R u+r "$work/vault/packs"
+fi
+
 # While one is at work: arguments, environment, temporary files; and what a crash leaves.
 touch "$work/began"
 echo more >>"$tree/secure/$name-large.key"
@@ -125,7 +146,8 @@ wait "$backup_pid" 2>/dev/null || true
 [[ ! $(find "$work" -maxdepth 2 -name 'core*' -newer "$work/began") ]] || fail "there is a core dump"
 cat "$work/out" "$work/err" >>"$transcript"
 sed -i '/^limits/d' "$config"
-found=$(grep -rlaE "$canary|$name" "$work" --exclude-dir=tree --exclude-dir=back --exclude-dir=one --exclude-dir=live \
+found=$(grep -rlaE "$canary|$name" "$work" --exclude-dir=tree --exclude-dir=back --exclude-dir=one --exclude-dir=live --exclude-dir=there --exclude-dir=renamed \
+  --exclude=renamed.yaml \
   --exclude=holdfast.yaml 2>/dev/null || true)
 [[ ! $found ]] || fail "secrets show in $found"
 found=$(find "${TMPDIR:-/tmp}" /var/tmp -xdev -newer "$work/began" -type f -not -path "$work/*" -size -100M -print0 2>/dev/null |
