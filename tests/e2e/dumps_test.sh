@@ -83,8 +83,8 @@ for format in custom plain directory; do
   holdfast cat "$dump" "$file" | cmp - "$work/back-$format/$file" || fail "cat gave something else"
 done
 sql "create database by_cat template template0"
-first=$(objects backups/database.shop/ | head -n 1)
-holdfast cat "${first##*/}" shop.dump | pg pg_restore -h "$PGHOST" -p 5432 -d by_cat || fail "cat, pg_restore"
+mapfile -t stored_dumps < <(objects backups/database.shop/)
+holdfast cat "${stored_dumps[0]##*/}" shop.dump | pg pg_restore -h "$PGHOST" -p 5432 -d by_cat || fail "cat, pg_restore"
 dump_of by_cat | cmp - "$work/shop.expected" || fail "by cat it came back otherwise"
 
 dump "$odd"
@@ -103,9 +103,18 @@ expect 0 holdfast verify --all
 expect 0 holdfast --json list database.shop
 same "the dumps in the list" 4 "$(result 'len(d["backups"])')"
 same "the window" "false" "$(result 'd["windows"]["database.shop"]["continuous"]')"
+expect 0 holdfast list database.shop
+says "database.shop: the ends of its backups, from "
+! grep -q WAL "$work/out" || fail "it speaks of the WAL of dumps: $(grep WAL "$work/out")"
 expect 4 holdfast restore database.shop --to "$work/none" --at 2001-01-01
 expect 2 holdfast restore database.shop --to "$work/none" --lsn 0/1
 [[ ! -e $work/none ]] || fail "something was written"
+
+# Names that look like connection strings.
+for name in "a=b" "host=nowhere dbname=x"; do
+  sql "create database \"$name\""
+  dump "$name" --format directory -j 2
+done
 
 # ---- What must not be stored ---------------------------------------------------------------------
 
@@ -114,6 +123,10 @@ expect 1 holdfast --json dump nosuch
 says nosuch
 expect 1 holdfast dump shop --table nosuch
 says "no matching tables"
+expect 1 holdfast dump shop --table sales.orders --table sales.typo
+says sales.typo
+expect 2 holdfast dump ""
+expect 2 holdfast dump shop --table ""
 expect 2 holdfast dump shop -j 2
 expect 2 holdfast dump shop --format tar
 cp "$config" "$work/superuser.yaml"
@@ -145,7 +158,7 @@ for format in custom directory; do
     kill -CONT "$pid"
   else # while it waits for a table
     psql -d shop -qc "begin; lock table ballast; select pg_sleep(600)" >/dev/null 2>&1 &
-    wait_for "the lock" is_true "exists (select from pg_locks where mode = 'AccessExclusiveLock' and relation <> 0)"
+    wait_for "the lock" is_true "exists (select from pg_stat_activity where wait_event = 'PgSleep')"
     "${server_user[@]}" "$program" -c "$config" dump shop --format directory >"$work/background.out" 2>"$work/background.err" &
     pid=$!
     wait_for "pg_dump" waits_for_table
@@ -200,13 +213,26 @@ wait_for "the watcher" test -s "$work/seen"
 for arguments in "" "--format plain" "--format directory -j 2"; do
   # shellcheck disable=SC2086
   expect 0 holdfast -v --json dump shop $arguments
-  ! grep -q "$canary" "$work/out" "$work/err" || fail "the password is in what it says"
+  ! grep -qf "$work/canary" "$work/out" "$work/err" || fail "the password is in what it says"
 done
 expect 1 holdfast -v --json dump shop --table nosuch
-! grep -q "$canary" "$work/out" "$work/err" || fail "the password is in an error"
+! grep -qf "$work/canary" "$work/out" "$work/err" || fail "the password is in an error"
 kill "$watcher"
 [[ ! -s $work/watch.out ]] || fail "the password was seen: $(head -n 1 "$work/watch.out")"
 (($(cat "$work/seen") > 0)) || fail "the watcher saw no pg_dump"
+# Nor a part of one that libpq takes for something else.
+cp "$config" "$work/canary.yaml"
+for wrong in "host=$work/run password=my $canary" "postgresql://backup:pa@$canary@/shop" "postgresql://backup:$canary/shop"; do
+  sed "s|connection: .*|connection: \"$wrong\"|" "$work/canary.yaml" >"$config"
+  for command in "dump shop" "backup database" "-v check"; do
+    # shellcheck disable=SC2086
+    holdfast $command >"$work/out" 2>"$work/err" && fail "$command with a wrong connection"
+    ! grep -qf "$work/canary" "$work/out" "$work/err" || fail "$command: a part of the password is in an error"
+  done
+  cp "$work/canary.yaml" "$config"
+  expect 2 holdfast restore database --table public.t --into "$wrong"
+  ! grep -qf "$work/canary" "$work/out" "$work/err" || fail "a part of the password is in an error of --into"
+done
 cp "$work/superuser.yaml" "$config"
 
 # ---- A standby, dumps of a full backup, and ten days ---------------------------------------------
@@ -241,3 +267,45 @@ done
 echo "ten days: $((sum * 100 / first)) % of one"
 ((sum * 2 < first * 3)) || fail "ten dumps take $sum bytes, one $first"
 expect 0 holdfast verify "$dump"
+
+# Single rows here and there: each chunk of the first dump changes every day.
+sql "create database scattered"
+PGDATABASE=scattered sql "
+  create table accounts as select g as id, g % 7 as branch, 0 as balance, md5(g::text) || md5('x' || g) || md5('y' || g) as filler
+    from generate_series(1, 100000) g;
+  alter table accounts add primary key (id)"
+sum=0
+for day in 1 2 3 4 5 6 7 8 9 10; do
+  dump scattered
+  stored=$(result 'd["backups"][0]["bytes_stored"]')
+  same "the kind" full "$(result 'd["backups"][0]["kind"]')"
+  ((day > 1)) || first=$stored
+  sum=$((sum + stored))
+  dump_of scattered >"$work/scattered.expected"
+  PGDATABASE=scattered sql "
+    update accounts set balance = balance + $day, filler = md5('$day' || id) || substr(filler, 33)
+      where (hashint4(id) & 65535) % 100 = $day"
+  ((day % 2 == 0)) || PGDATABASE=scattered sql "vacuum accounts"
+done
+echo "ten days of scattered changes: $((sum * 100 / first)) % of one"
+((sum * 2 < first * 3)) || fail "ten dumps of scattered changes take $sum bytes, one $first"
+expect 0 holdfast verify "$dump"
+sql "create database by_ranges template template0"
+holdfast cat "$dump" scattered.dump | pg pg_restore --exit-on-error -h "$PGHOST" -p 5432 -d by_ranges || fail "cat, pg_restore"
+dump_of by_ranges | cmp - "$work/scattered.expected" || fail "the tenth dump came back otherwise"
+expect 0 holdfast restore database.scattered --to "$work/back-scattered"
+holdfast cat "$dump" scattered.dump | cmp - "$work/back-scattered/scattered.dump" || fail "cat and restore differ"
+for format in plain directory; do
+  dump scattered --format $format
+  PGDATABASE=scattered sql "update accounts set balance = 77 where (hashint4(id) & 65535) % 100 = 77"
+  dump scattered --format $format
+  stored=$(result 'd["backups"][0]["bytes_stored"]')
+  ((stored * 10 < first)) || fail "1 % of changes in the $format format take $stored bytes, a first dump $first"
+  expect 0 holdfast restore database.scattered --to "$work/back-scattered-$format"
+  dump_of scattered >"$work/scattered.expected"
+  case $format in
+    plain) load psql -v ON_ERROR_STOP=1 -qXf "$work/back-scattered-plain/scattered.sql" ;;
+    directory) load pg_restore --exit-on-error "$work/back-scattered-directory/scattered" ;;
+  esac
+  dump_of "$loaded_into" | cmp - "$work/scattered.expected" || fail "the $format format came back otherwise"
+done

@@ -160,7 +160,7 @@ PGPORT=5433 PGDATABASE=postgres sql "create role \"the app\" login password '$pa
 PGPORT=5433 PGDATABASE=postgres sql "create database app owner \"the app\""
 echo "local all all scram-sha-256" >"$work/second/pg_hba.conf"
 PGPORT=5433 pg pg_ctl -D "$work/second" reload >/dev/null
-expect 0 "$program" -c "$config" restore database --only shop --at "${moments[3]}" --table customers \
+expect 3 "$program" -c "$config" restore database --only shop --at "${moments[3]}" --table customers \
   --into "postgresql://the%20app:$password@/app?host=$work/run&port=5433"
 says "owners and rights are left out"
 PGPASSWORD=$password PGUSER='the app' PGPORT=5433 contents app customers | cmp - "$work/rows.3.1" ||
