@@ -18,12 +18,11 @@ nlohmann::json window_json(const stack::RecoveryWindow& window) {
 
 std::string window_line(const std::string& component, const stack::RecoveryWindow& window) {
   if (!window.from) return fmt::format("{}: no backup yet", component);
-  const std::string to = window.to ? short_time(*window.to) : short_time(*window.from);
-  return window.continuous
-             ? fmt::format("{}: any moment from {} to {}", component, short_time(*window.from), to)
-             : fmt::format(
-                   "{}: the ends of its backups, from {} to {}; WAL is not whole behind them",
-                   component, short_time(*window.from), to);
+  const std::string from = short_time(*window.from);
+  const std::string to = short_time(window.to.value_or(*window.from));
+  if (window.continuous) return fmt::format("{}: any moment from {} to {}", component, from, to);
+  return fmt::format("{}: the ends of its backups, from {} to {}{}", component, from, to,
+                     window.has_logs ? "; WAL is not whole behind them" : "");
 }
 
 std::string short_time(base::Time time) {

@@ -28,7 +28,7 @@ stack::RecoveryWindow window_of(const repository::Context& context,
   if (const auto component = stack::find_component(backups.back())) {
     return component->recovery_window(context, backups);
   }
-  return {backups.front().finished, backups.back().finished, false};
+  return {.from = backups.front().finished, .to = backups.back().finished};
 }
 
 // A backup, and where it is.

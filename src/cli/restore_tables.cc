@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/restore_command.h"
 #include "cli/thaw_view.h"
+#include "postgres/client_program.h"
 #include "stack/component.h"
 
 namespace holdfast::cli {
@@ -40,6 +41,16 @@ std::string backup_named(Session& session, const std::string& component, const s
   return repository::resolve_backup(context, text, is_dump ? "" : component);
 }
 
+// Before anything is done, as it is needed last.
+void require_readable(const std::string& into) {
+  try {
+    postgres::client_connection(into);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kConfig) throw;
+    usage(fmt::format("--into: {}", error.what()), error.hint());
+  }
+}
+
 TableRestoreOptions read_options(Session& session, const std::string& component) {
   const Arguments& arguments = session.arguments();
   for (const std::string_view option : kOthers) {
@@ -57,6 +68,7 @@ TableRestoreOptions read_options(Session& session, const std::string& component)
     usage("where are the tables to go? --into CONNINFO, a database",
           "for example --into \"host=/var/run/postgresql dbname=shop\"");
   }
+  require_readable(options.into);
   options.replace = arguments.has("--replace");
   options.rename_suffix = arguments.value("--rename");
   if (options.replace && options.rename_suffix) {
@@ -88,14 +100,18 @@ nlohmann::json document_of(const std::string& component, const TableRestoreOutco
   for (const auto& [source, target, rows] : outcome.tables) {
     tables.push_back({{"source", source}, {"target", target}, {"rows", rows}});
   }
-  return {{"component", component},
-          {"backup", outcome.backup},
-          {"from_dump", outcome.from_dump},
-          {"tables", tables},
-          {"reached", outcome.reached ? nlohmann::json{{"time", time_json(outcome.reached)}}
-                                      : nlohmann::json(nullptr)},
-          {"duration_seconds", seconds},
-          {"notes", outcome.notes}};
+  return {
+      {"component", component},
+      {"backup", outcome.backup},
+      {"from_dump", outcome.from_dump},
+      {"tables", tables},
+      {"to", outcome.database},
+      {"reached", outcome.reached_lsn.empty() ? nlohmann::json(nullptr)
+                                              : nlohmann::json{{"time", time_json(outcome.reached)},
+                                                               {"lsn", outcome.reached_lsn}}},
+      {"duration_seconds", seconds},
+      {"notes", outcome.notes},
+      {"warnings", outcome.warnings}};
 }
 
 void print_outcome(Session& session, const TableRestoreOutcome& outcome, base::Duration duration) {
@@ -139,7 +155,7 @@ int restore_tables(Session& session) {
     const std::chrono::duration<double> seconds = duration;
     session.print_json(document_of(component, outcome, seconds.count()));
   }
-  return kDone;
+  return outcome.warnings.empty() ? kDone : kAttention;
 }
 
 }  // namespace holdfast::cli

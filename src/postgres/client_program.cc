@@ -6,12 +6,10 @@
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
-#include <memory>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
-#include "postgres/libpq.h"
 #include "postgres/server.h"
 
 namespace holdfast::postgres {
@@ -20,31 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
-
-struct FreeOptions {
-  void operator()(PQconninfoOption* options) const { libpq().conninfoFree(options); }
-};
-using OptionsPtr = std::unique_ptr<PQconninfoOption, FreeOptions>;
-
-OptionsPtr parse(const std::string& conninfo) {
-  char* problem = nullptr;
-  OptionsPtr options(libpq().conninfoParse(conninfo.c_str(), &problem));
-  if (options) return options;
-  // Its words name what it stumbled over, which may be a part of a password.
-  if (problem != nullptr) libpq().freemem(problem);
-  throw Error(ErrorKind::kConfig, "a connection string is not as libpq takes it",
-              "it looks like \"host=/var/run/postgresql user=postgres dbname=postgres\"; values "
-              "with spaces stand in single quotes");
-}
-
-std::string quoted(const std::string& value) {
-  std::string out = "'";
-  for (const char c : value) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
-}
 
 // The number that a directory's name ends with: 15 of /usr/lib/postgresql/15 or /usr/pgsql-15.
 int version_in(const fs::path& directory) {
@@ -94,44 +67,25 @@ std::optional<fs::path> in_path(int least) {
 
 }  // namespace
 
-std::string conninfo_of(const std::vector<std::pair<std::string, std::string>>& options) {
-  std::string out;
-  for (const auto& [name, value] : options) {
-    out += fmt::format("{}{}={}", out.empty() ? "" : " ", name, quoted(value));
-  }
-  return out;
-}
-
 ClientConnection client_connection(const std::string& conninfo, const std::string& database) {
   ClientConnection connection;
-  std::vector<std::pair<std::string, std::string>> shown;
-  const OptionsPtr options = parse(conninfo);
-  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    const std::string name = option->keyword;
-    if (option->val == nullptr || (name == "dbname" && !database.empty())) continue;
+  ConnectionOptions shown;
+  for (auto& [name, value] : read_conninfo(conninfo)) {
+    if (name == "dbname" && !database.empty()) continue;
     if (name == "password") {
-      connection.environment.push_back(fmt::format("PGPASSWORD={}", option->val));
+      connection.environment.push_back("PGPASSWORD=" + value);
     } else if (name == "sslpassword") {
       throw Error(ErrorKind::kConfig,
                   "a connection string holds sslpassword, which PostgreSQL's programs could only "
                   "be given where everyone can read it",
                   "put it into a service of pg_service.conf, and name that: service=NAME");
     } else {
-      shown.emplace_back(name, option->val);
+      shown.emplace_back(std::move(name), std::move(value));
     }
   }
   if (!database.empty()) shown.emplace_back("dbname", database);
   connection.conninfo = conninfo_of(shown);
   return connection;
-}
-
-std::optional<std::string> user_of(const std::string& conninfo) {
-  const OptionsPtr options(libpq().conninfoParse(conninfo.c_str(), nullptr));
-  if (!options) return std::nullopt;
-  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    if (option->val != nullptr && std::string_view(option->keyword) == "user") return option->val;
-  }
-  return std::nullopt;
 }
 
 ClientPrograms ClientPrograms::find(int server_major) {
@@ -179,6 +133,15 @@ base::ProcessOptions ClientPrograms::command(const std::string& name,
   options.extra_environment.insert(options.extra_environment.end(), connection.environment.begin(),
                                    connection.environment.end());
   return options;
+}
+
+std::string failure_of(const fs::path& program, const base::ProcessResult& result) {
+  const std::string words = last_words(result.err);
+  const bool killed = result.exit_status > 128;
+  return fmt::format("{} {}{}{}", program.filename().string(),
+                     killed ? fmt::format("was killed by signal {}", result.exit_status - 128)
+                            : fmt::format("failed (exit status {})", result.exit_status),
+                     words.empty() ? "" : ": ", words);
 }
 
 std::string last_words(const std::string& err) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/process.h"
+#include "postgres/conninfo.h"
 
 namespace holdfast::postgres {
 
@@ -19,14 +20,8 @@ struct ClientConnection {
 };
 
 // `conninfo` as libpq takes it; `database`, where it is not empty, goes before the one in there.
-// kConfig where libpq cannot read it, or where it holds a secret that only arguments could carry.
+// kConfig where it cannot be read (conninfo.h), or holds a secret that only arguments could carry.
 ClientConnection client_connection(const std::string& conninfo, const std::string& database = {});
-
-// The user that it names; nullopt where it names none, or cannot be read.
-std::optional<std::string> user_of(const std::string& conninfo);
-
-// "name='value' …" of libpq, quoted.
-std::string conninfo_of(const std::vector<std::pair<std::string, std::string>>& options);
 
 class ClientPrograms {
  public:
@@ -47,6 +42,10 @@ class ClientPrograms {
  private:
   std::filesystem::path directory_;
 };
+
+// "pg_dump failed (exit status 1): WORDS" or "pg_dump was killed by signal 9": of a
+// program (a name or a path) that did not end with 0.
+std::string failure_of(const std::filesystem::path& program, const base::ProcessResult& result);
 
 // The last lines of what a program wrote to standard error, on one line.
 std::string last_words(const std::string& err);

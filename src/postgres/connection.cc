@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "base/error.h"
+#include "postgres/conninfo.h"
 #include "postgres/libpq.h"
 
 namespace holdfast::postgres {
@@ -74,6 +75,7 @@ struct Connection::Impl {
 
 Connection::Connection(const std::string& conninfo, const std::string& database)
     : impl_(std::make_unique<Impl>()) {
+  read_conninfo(conninfo);  // what libpq says of one that it cannot read shows it
   impl_->connection.reset(connect(conninfo, database));
   if (libpq().status(impl_->connection.get()) != CONNECTION_OK) {
     throw Error(ErrorKind::kUnavailable,
@@ -82,6 +84,13 @@ Connection::Connection(const std::string& conninfo, const std::string& database)
                 "see that the server runs, and that the component's `connection` names its host "
                 "(or socket directory), port and a user who may connect");
   }
+  // Text is UTF8 here, but for what is in no encoding.
+  query(
+      "SELECT pg_catalog.set_config('client_encoding', CASE"
+      " pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII'"
+      " ELSE 'UTF8' END, false)");
+  // Older servers would refuse it among the options.
+  if (server_version_num() >= 140000) query("SET idle_session_timeout = 0");
 }
 
 Connection::~Connection() = default;

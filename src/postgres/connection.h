@@ -16,7 +16,8 @@ using Row = std::vector<std::optional<std::string>>;
 class Connection {
  public:
   // `conninfo` as libpq takes it. Sets application_name to holdfast and the session to UTC, without
-  // timeouts of the user's own. kUnavailable if the server cannot be reached.
+  // timeouts of the user's own. kConfig if it cannot be read (conninfo.h), kUnavailable if the
+  // server cannot be reached.
   // `database`, where it is not empty, goes before the one of conninfo.
   explicit Connection(const std::string& conninfo, const std::string& database = {});
   ~Connection();

@@ -15,10 +15,11 @@
 #include "base/file.h"
 #include "postgres/client_program.h"
 #include "postgres/connection.h"
+#include "postgres/directory_dump.h"
 #include "postgres/dump_stream.h"
+#include "postgres/previous_dump.h"
 #include "postgres/scratch_directory.h"
 #include "repository/backup_run.h"
-#include "repository/content_writer.h"
 
 namespace holdfast::postgres {
 namespace {
@@ -34,6 +35,10 @@ using Writer = repository::ChunkStore::Writer;
 constexpr std::size_t kReadSize = 1024 * 1024;
 
 void check_request(const DumpRequest& request) {
+  if (request.database.empty() ||
+      std::find(request.tables.begin(), request.tables.end(), "") != request.tables.end()) {
+    throw Error(ErrorKind::kUsage, "a database or a table has no name");
+  }
   if (request.parallel > 1 && request.format != DumpFormat::kDirectory) {
     throw Error(ErrorKind::kUsage, "only the directory format can be dumped in parallel",
                 "say --format directory, or leave -j away");
@@ -124,7 +129,7 @@ class DumpRun {
   }
 
   BackupSummary run() {
-    refuse_another_kind();
+    look_at_dump_before();
     run_.begin(summary_);
     details_.version_num = connection_.server_version_num();
     details_.server_version = connection_.value("SHOW server_version");
@@ -156,13 +161,20 @@ class DumpRun {
   }
 
  private:
-  void refuse_another_kind() {
+  void look_at_dump_before() {
     const std::optional<repository::BackupRecord> before = run_.take_newest();
-    if (!before || before->summary.type == kDumpType) return;
-    throw Error(ErrorKind::kRefused,
-                fmt::format("{} is a component of type {} in this repository, and no dump",
-                            before->summary.component, before->summary.type),
-                "call that component by another name");
+    if (!before) return;
+    if (before->summary.type != kDumpType) {
+      throw Error(ErrorKind::kRefused,
+                  fmt::format("{} is a component of type {} in this repository, and no dump",
+                              before->summary.component, before->summary.type),
+                  "call that component by another name");
+    }
+    before_.emplace(context_, run_.index(), *before, details_);
+  }
+
+  std::unique_ptr<repository::OldContent> content_before(const std::string& path) const {
+    return before_ ? before_->content_of(path) : nullptr;
   }
 
   // pg_dump takes the same: so it is known what the dump shows.
@@ -179,6 +191,7 @@ class DumpRun {
     arguments.push_back(fmt::format("--format={}", name_of(request_.format)));
     arguments.push_back("--snapshot=" + snapshot);
     for (const std::string& table : request_.tables) arguments.push_back("--table=" + table);
+    arguments.emplace_back("--strict-names");  // a pattern that finds nothing is an error
     return programs_.command("pg_dump", client_, std::move(arguments));
   }
 
@@ -189,11 +202,13 @@ class DumpRun {
     std::vector<std::string> arguments;
     if (custom) arguments.push_back("--compress=0");
     StoredOutput stored =
-        store_output(pg_dump(snapshot, arguments), judge, {cutter_, writer, progress_, stop_});
+        store_output(pg_dump(snapshot, arguments), judge, {cutter_, writer, progress_, stop_},
+                     content_before(details_.path));
     if (!custom && !ends_well(stored.tail, "PostgreSQL database dump complete")) {
       throw Error(ErrorKind::kFailed, "what pg_dump wrote is not whole: it has no end");
     }
     note(stored.words);
+    details_.whole_next = stored.scatter.is_too_much();
     FileEntry entry = new_entry(details_.path, context_.clock.now());
     finish_entry(entry, std::move(stored.extents), stored.size_bytes, writer);
     entries_.push_back(std::move(entry));
@@ -209,6 +224,7 @@ class DumpRun {
     base::with_context("what pg_dump wrote is not whole", [&] {
       run_client(programs_.command("pg_restore", {"--file=/dev/null", directory.string()}), stop_);
     });
+    require_whole(directory, connection_, /*large_objects=*/request_.tables.empty(), stop_);
     store_directory(directory, store);
   }
 
@@ -222,6 +238,7 @@ class DumpRun {
     }
     std::vector<FileEntry> files(names.size(), new_entry(details_.path, top.modified));
     std::atomic<std::size_t> next = 0;
+    base::Guarded<repository::Scatter> scatter;
     base::WorkerGroup workers(stop_);
     for (int i = 0; i < request_.parallel; ++i) {
       workers.start([&](std::stop_token stopped) {
@@ -229,19 +246,20 @@ class DumpRun {
         for (std::size_t n = next++; n < names.size(); n = next++) {
           base::throw_if_stopped(stopped);
           files[n].path += "/" + names[n];
-          store_file(directory / names[n], files[n], *writer);
+          scatter.lock()->add(store_file(directory / names[n], files[n], *writer));
         }
         writer->finish();
       });
     }
     workers.join();
+    details_.whole_next = scatter.lock()->is_too_much();
     entries_.push_back(std::move(top));
     entries_.insert(entries_.end(), files.begin(), files.end());
   }
 
-  void store_file(const fs::path& path, FileEntry& entry, Writer& writer) {
+  repository::Scatter store_file(const fs::path& path, FileEntry& entry, Writer& writer) {
     const base::UniqueFd file = base::open_file(path, O_RDONLY);
-    repository::ContentWriter content(cutter_, writer);
+    repository::DeltaWriter content(cutter_, writer, content_before(entry.path));
     base::Bytes buffer(kReadSize);
     while (const std::size_t size = base::read_at(file.get(), content.size_bytes(), buffer, path)) {
       content.write(base::ByteView(buffer.data(), size));
@@ -249,12 +267,13 @@ class DumpRun {
     }
     auto extents = content.finish();
     finish_entry(entry, std::move(extents), content.size_bytes(), writer);
+    return content.scatter();
   }
 
   // Roles with their passwords, where the user may read those; then without. A dump is good without
   // them: that they are missing is said.
   void dump_globals(Writer& writer) {
-    const std::vector<std::string> all = {"--globals-only", "--database=" + request_.database};
+    const std::vector<std::string> all = {"--globals-only", "--database=" + client_.conninfo};
     std::vector<std::string> without_passwords = all;
     without_passwords.push_back("--no-role-passwords");
     std::string why;
@@ -275,8 +294,11 @@ class DumpRun {
   }
 
   void store_globals(const std::vector<std::string>& arguments, Writer& writer) {
-    StoredOutput stored = store_output(programs_.command("pg_dumpall", client_, arguments), {},
-                                       {cutter_, writer, progress_, stop_});
+    // It takes the name of a database for a connection string where it looks like one; so it gets
+    // one in its place.
+    const ClientConnection nothing_more{.conninfo = "", .environment = client_.environment};
+    StoredOutput stored = store_output(programs_.command("pg_dumpall", nothing_more, arguments), {},
+                                       {cutter_, writer, progress_, stop_}, nullptr);
     if (!ends_well(stored.tail, "PostgreSQL database cluster dump complete")) {
       throw Error(ErrorKind::kFailed, "what pg_dumpall wrote is not whole: it has no end");
     }
@@ -322,6 +344,7 @@ class DumpRun {
   ClientPrograms programs_;
   repository::ContentCutter cutter_;
   DumpDetails details_;
+  std::optional<PreviousDump> before_;
   BackupSummary summary_;
   std::vector<FileEntry> entries_;
 };

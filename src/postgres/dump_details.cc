@@ -82,6 +82,7 @@ DumpDetails parse(const json& object) {
   details.path = object.at("path").get<std::string>();
   details.globals = object.at("globals").get<bool>();
   details.notes = object.at("notes").get<std::vector<std::string>>();
+  details.whole_next = object.value("whole_next", false);
   if (!can_be_file(details.path)) throw Error(ErrorKind::kDamaged, "its path is not right");
   return details;
 }
@@ -99,7 +100,7 @@ DumpFormat parse_dump_format(std::string_view name) {
 std::string_view name_of(DumpFormat format) { return entry_of(format).name; }
 
 std::string details_to_json(const DumpDetails& details) {
-  const json object = {
+  json object = {
       {"database", details.database},
       {"format", name_of(details.format)},
       {"tables", details.tables},
@@ -112,6 +113,7 @@ std::string details_to_json(const DumpDetails& details) {
       {"globals", details.globals},
       {"notes", details.notes},
   };
+  if (details.whole_next) object["whole_next"] = true;
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -30,6 +30,7 @@ struct DumpDetails {
   std::string path;                // of the dump in the backup: a file, or the format's directory
   bool globals = false;            // roles and tablespaces are there too, in kGlobalsFile
   std::vector<std::string> notes;  // what pg_dump had to say
+  bool whole_next = false;         // the next dump is to refer to no ranges of this one
 };
 
 inline constexpr std::string_view kGlobalsFile = "globals.sql";

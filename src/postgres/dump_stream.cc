@@ -1,9 +1,5 @@
 #include "postgres/dump_stream.h"
 
-#include <fmt/format.h>
-
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/piped_process.h"
 #include "postgres/client_program.h"
@@ -18,20 +14,10 @@ using base::PipedProcess;
 constexpr std::size_t kBufferSize = 512 * 1024;
 constexpr std::size_t kTailSize = 1024;
 
-std::string how_it_ended(const base::ProcessResult& result) {
-  if (result.exit_status > 128)
-    return fmt::format("was killed by signal {}", result.exit_status - 128);
-  return fmt::format("failed (exit status {})", result.exit_status);
-}
-
 // Its standard error.
 std::string expect_success(const base::ProcessOptions& program, base::ProcessResult result) {
   if (result.exit_status == 0) return std::move(result.err);
-  const std::string words = last_words(result.err);
-  throw Error(
-      ErrorKind::kFailed,
-      fmt::format("{} {}{}{}", std::filesystem::path(program.argv.front()).filename().string(),
-                  how_it_ended(result), words.empty() ? "" : ": ", words));
+  throw Error(ErrorKind::kFailed, failure_of(program.argv.front(), result));
 }
 
 void keep_tail(std::string& tail, base::ByteView piece) {
@@ -43,11 +29,12 @@ void keep_tail(std::string& tail, base::ByteView piece) {
 
 StoredOutput store_output(const base::ProcessOptions& program,
                           const std::optional<base::ProcessOptions>& judge,
-                          const OutputStore& store) {
+                          const OutputStore& store,
+                          std::unique_ptr<repository::OldContent> before) {
   std::optional<PipedProcess> reader;
   if (judge) reader.emplace(*judge, base::PipedEnds{.input = true});
   PipedProcess source(program, {.output = true});
-  repository::ContentWriter content(store.cutter, store.writer);
+  repository::DeltaWriter content(store.cutter, store.writer, std::move(before));
   StoredOutput stored;
   base::Bytes buffer(kBufferSize);
   // A judge that takes no more has come to a verdict, which it tells at the end.
@@ -65,6 +52,7 @@ StoredOutput store_output(const base::ProcessOptions& program,
                        [&] { expect_success(*judge, reader->wait(store.stop)); });
   }
   stored.extents = content.finish();
+  stored.scatter = content.scatter();
   stored.size_bytes = content.size_bytes();
   return stored;
 }

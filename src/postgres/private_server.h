@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/child.h"
+#include "base/file.h"
 #include "base/progress.h"
 
 namespace holdfast::postgres {
@@ -21,8 +22,9 @@ struct PrivateServerOptions {
   std::filesystem::path directory;
   std::filesystem::path data;
   int major = 0;
-  // Roles that may exist there, to ask who is a superuser.
+  // Roles that may exist there, to ask who is a superuser, and databases to ask in.
   std::vector<std::string> users = {"postgres"};
+  std::vector<std::string> databases = {"template1", "postgres"};
   std::uint64_t segment_bytes = 0;  // of WAL, to tell how much was replayed
 };
 
@@ -33,11 +35,13 @@ class PrivateServer {
   explicit PrivateServer(PrivateServerOptions options);
   ~PrivateServer();  // stops it at once and waits for its end
 
-  // Until it has recovered, where it has to, and can be written to. kFailed with its own words
-  // where it ends.
+  // Until it has recovered, where it has to, and can be written to; it is then certain that
+  // conninfo() leads to it and to no other. kFailed with its own words where it ends, or lets
+  // nobody in.
   void wait_until_ready(base::Progress& progress, const std::stop_token& stop);
 
-  // For a superuser; after wait_until_ready.
+  // For a superuser; after wait_until_ready. While it is used there is none of libpq's environment
+  // (client_environment.h).
   std::string conninfo(const std::string& database) const;
 
   // Where the socket's path would be too long, kUsage with what to do.
@@ -46,17 +50,27 @@ class PrivateServer {
   static std::optional<uid_t> user_for(const std::filesystem::path& data);
 
  private:
-  void configure() const;
+  void configure();
   void start();
   bool has_ended() const;
-  bool answers();
+  bool accepts_connections() const;
+  std::string conninfo_for(const std::string& user, const std::string& database) const;
+  enum class Answer { kNotYet, kNo, kYes };
+  Answer answer();
+  Answer ask(const std::string& user, const std::string& database);
+  void make_superuser(const std::stop_token& stop);
+  base::ProcessOptions program() const;
+  std::vector<std::string> arguments() const;
+  [[noreturn]] void throw_end();
   void tell_progress(base::Progress& progress);
   std::string last_log_lines() const;
 
   PrivateServerOptions options_;
   std::filesystem::path log_;
+  base::UniqueFd log_fd_;
   std::unique_ptr<base::Child> child_;
   std::string superuser_;
+  std::string refusals_;        // why it let nobody in, at the last attempt
   std::uint64_t log_read_ = 0;  // bytes of it
 };
 

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "postgres/client_environment.h"
 #include "postgres/running_server.h"
 
 namespace holdfast::postgres {
@@ -179,7 +180,9 @@ class Server {
   }
 
   // Through psql as the server's own user, whom the usual pg_hba.conf lets in. Nullopt: no answer.
+  // No variable of libpq's may lead it to another server.
   std::optional<std::string> query(const std::string& sql) const {
+    const WithoutClientEnvironment none;
     const ProcessResult result =
         run({(programs_ / "psql").string(), "-X", "-A", "-t", "-q", "-w", "-h", host_, "-p",
              std::to_string(port_), "-U", user_, "-d", "postgres", "-c", sql});

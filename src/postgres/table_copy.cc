@@ -17,6 +17,8 @@ using base::ErrorKind;
 using base::PipedProcess;
 using base::ProcessResult;
 
+// Of what we write ourselves; pg_dump says its own.
+constexpr std::string_view kEncoding = "SET client_encoding = 'UTF8';\n";
 constexpr std::size_t kBufferBytes = 256 * 1024;
 
 // Both of the newer version: pg_dump reads servers that are older, and psql of the same release
@@ -34,30 +36,35 @@ base::ProcessOptions dumper(const ClientPrograms& programs, const TableSet& tabl
   for (const TableName& name : tables.dumped()) {
     arguments.insert(arguments.end(), {"-t", dump_pattern(name)});
   }
-  base::ProcessOptions options =
-      programs.command("pg_dump", client_connection(request.source), std::move(arguments));
-  options.extra_environment.emplace_back("PGOPTIONS=");  // the user's are for the target
-  return options;
+  return programs.command("pg_dump", client_connection(request.source), std::move(arguments));
 }
 
 base::ProcessOptions loader(const ClientPrograms& programs, const TableCopyRequest& request) {
   // Terse: details of errors hold rows.
-  return programs.command("psql", client_connection(request.into),
-                          {"-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"});
+  base::ProcessOptions options =
+      programs.command("psql", client_connection(request.into),
+                       {"-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse"});
+  // In front: what a connection needs goes before what the user has set.
+  options.extra_environment.insert(options.extra_environment.begin(), request.environment.begin(),
+                                   request.environment.end());
+  return options;
 }
 
 [[noreturn]] void loading_failed(const ProcessResult& result) {
   const bool in_use = result.err.find("other objects depend on it") != std::string::npos;
-  throw Error(in_use ? ErrorKind::kRefused : ErrorKind::kFailed,
-              fmt::format("the target took nothing and is as it was; psql says: {}",
-                          last_words(result.err)),
-              in_use ? "--rename SUFFIX restores beside what is there" : "");
+  throw Error(
+      in_use ? ErrorKind::kRefused : ErrorKind::kFailed,
+      fmt::format("the target took nothing and is as it was: {}", failure_of("psql", result)),
+      in_use ? "--rename SUFFIX restores beside what is there" : "");
 }
 
 }  // namespace
 
 std::string script_before(const TableSet& tables, const std::vector<std::string>& new_schemas) {
-  std::string script = "SET client_min_messages = warning;\nBEGIN;\n";
+  std::string script(kEncoding);
+  // pg_dump may be at work for a while before it says so itself.
+  script += "SET idle_in_transaction_session_timeout = 0;\n";
+  script += "SET client_min_messages = warning;\nBEGIN;\n";
   for (const std::string& schema : new_schemas) {
     script += fmt::format("CREATE SCHEMA {};\n", quote_identifier(schema));
   }
@@ -69,53 +76,49 @@ std::string script_before(const TableSet& tables, const std::vector<std::string>
   return script;
 }
 
-std::string script_after(const std::vector<std::string>& statistics,
-                         const std::vector<std::pair<std::string, std::string>>& staging,
-                         const std::vector<TableName>& replaced,
-                         const std::vector<ForeignKey>& foreign_keys) {
-  std::string script;
-  for (const std::string& command : statistics) script += command + ";\n";
-  if (!replaced.empty()) {
-    for (const ForeignKey& key : foreign_keys) {
+std::string script_after(const FinishingTouches& touches) {
+  std::string script(kEncoding);
+  for (const std::string& command : touches.statistics) script += command + ";\n";
+  if (!touches.replaced.empty()) {
+    for (const ForeignKey& key : touches.foreign_keys) {
       script += fmt::format("ALTER TABLE {} DROP CONSTRAINT {};\n", key.table, key.name);
     }
     std::vector<std::string> names;
-    for (const TableName& name : replaced) names.push_back(sql_name(name));
+    for (const TableName& name : touches.replaced) names.push_back(sql_name(name));
     // Its details name what depends on the tables; they hold no rows.
     script += fmt::format("\\set VERBOSITY default\nDROP TABLE {};\n\\set VERBOSITY terse\n",
                           fmt::join(names, ", "));
   }
-  for (const auto& [from, to] : staging) {
-    script += fmt::format(
-        "DO $holdfast$\nDECLARE command text;\nBEGIN\n"
-        "  FOR command IN\n"
-        "    SELECT format('ALTER TABLE %s SET SCHEMA %I', oid::regclass, {1}) FROM pg_class\n"
-        "      WHERE relnamespace = {0}::regnamespace AND relkind IN ('r', 'p')\n"
-        "    UNION ALL\n"
-        "    SELECT format('ALTER STATISTICS %I.%I SET SCHEMA %I', {2}, stxname, {1})\n"
-        "      FROM pg_statistic_ext WHERE stxnamespace = {0}::regnamespace\n"
-        "  LOOP EXECUTE command; END LOOP;\nEND $holdfast$;\nDROP SCHEMA {3};\n",
-        quote_literal(quote_identifier(from)), quote_literal(to), quote_literal(from),
-        quote_identifier(from));
+  for (const std::string& command : touches.moves) script += command + ";\n";
+  for (const std::string& schema : touches.staging) {
+    script += fmt::format("DROP SCHEMA {};\n", quote_identifier(schema));
   }
-  for (const ForeignKey& key : foreign_keys) {
+  for (const ForeignKey& key : touches.foreign_keys) {
     script +=
         fmt::format("ALTER TABLE {} ADD CONSTRAINT {} {};\n", key.table, key.name, key.definition);
+    if (key.comment.empty()) continue;
+    script += fmt::format("COMMENT ON CONSTRAINT {} ON {} IS {};\n", key.name, key.table,
+                          quote_literal(key.comment));
+  }
+  // An error for what is not there: pg_dump leaves out some things without a word.
+  for (const TableName& name : touches.expected) {
+    script += fmt::format("SELECT {}::pg_catalog.regclass;\n", quote_literal(sql_name(name)));
   }
   return script + "COMMIT;\n";
 }
 
 void copy_tables(const TableSet& tables, TableTarget& target, const TableCopyRequest& request,
                  base::Progress& progress, const std::stop_token& stop) {
-  std::vector<TableName> replaced;
-  std::vector<ForeignKey> foreign_keys;
+  FinishingTouches touches{.statistics = tables.statistics(),
+                           .moves = tables.moves(),
+                           .expected = tables.target_names()};
+  for (const auto& [staging, schema] : tables.staging()) touches.staging.push_back(staging);
   if (request.replace) {
-    replaced = target.existing(tables.target_names());
-    foreign_keys = target.foreign_keys_to(replaced);
+    touches.replaced = target.existing(tables.target_names());
+    touches.foreign_keys = target.foreign_keys_to(touches.replaced);
   }
   const std::string before = script_before(tables, target.missing_schemas(tables.schemas()));
-  const std::string after =
-      script_after(tables.statistics(), tables.staging(), replaced, foreign_keys);
+  const std::string after = script_after(touches);
 
   progress.phase("copying", 0);
   const ClientPrograms programs = programs_for(target, request);
@@ -133,8 +136,8 @@ void copy_tables(const TableSet& tables, TableTarget& target, const TableCopyReq
     const ProcessResult dumped = dump.wait(stop);
     if (dumped.exit_status != 0) {
       // psql ends without COMMIT.
-      throw Error(ErrorKind::kFailed, fmt::format("pg_dump failed, the target is as it was: {}",
-                                                  last_words(dumped.err)));
+      throw Error(ErrorKind::kFailed,
+                  fmt::format("the target is as it was: {}", failure_of("pg_dump", dumped)));
     }
     taken = load.write(base::as_bytes(after), stop);
   }

@@ -12,7 +12,8 @@ namespace holdfast::postgres {
 struct TableCopyRequest {
   std::string source;  // conninfo of the private server's database
   int source_major = 0;
-  std::string into;  // conninfo of the target
+  std::string into;                           // conninfo of the target
+  std::vector<std::string> environment = {};  // for it: libpq's variables, "NAME=value"
   bool replace = false;
 };
 
@@ -24,9 +25,14 @@ void copy_tables(const TableSet& tables, TableTarget& target, const TableCopyReq
 
 // What psql runs before and after pg_dump's script. Apart for the tests.
 std::string script_before(const TableSet& tables, const std::vector<std::string>& new_schemas);
-std::string script_after(const std::vector<std::string>& statistics,
-                         const std::vector<std::pair<std::string, std::string>>& staging,
-                         const std::vector<TableName>& replaced,
-                         const std::vector<ForeignKey>& foreign_keys);
+struct FinishingTouches {
+  std::vector<std::string> statistics = {};  // commands that make them
+  std::vector<TableName> replaced = {};
+  std::vector<std::string> moves = {};    // commands
+  std::vector<std::string> staging = {};  // schemas, empty by then
+  std::vector<ForeignKey> foreign_keys = {};
+  std::vector<TableName> expected = {};  // must be there in the end
+};
+std::string script_after(const FinishingTouches& touches);
 
 }  // namespace holdfast::postgres

@@ -34,8 +34,11 @@ struct TableRestoreResult {
   std::string backup;
   bool from_dump = false;
   std::vector<TakenTable> tables;       // that were asked for
+  std::string database;                 // that they went to
   std::optional<base::Time> reached{};  // the last transaction that is in it
+  std::string reached_lsn{};            // of the replay; empty: from a dump
   std::vector<std::string> notes;
+  std::vector<std::string> warnings;  // what did not come along, or is no longer there
 };
 
 // A server of our own is brought to the moment in a scratch directory; its tables go to the target

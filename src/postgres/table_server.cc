@@ -30,7 +30,21 @@ using repository::Context;
 using repository::FileEntry;
 
 constexpr const char* kLoadedDatabase = "holdfast";
+constexpr std::size_t kScriptHeadBytes = 4096;
 constexpr std::size_t kMaxGlobalsBytes = 256 * 1024 * 1024;
+
+// One may have come and gone since the backup, so this is known only now.
+void require_database(const PrivateServer& server, const TableSource& source) {
+  try {
+    Connection(server.conninfo(source.database));
+  } catch (const Error& error) {
+    // The server's messages are in English.
+    if (std::string_view(error.what()).find("\" does not exist") == std::string_view::npos) throw;
+    throw Error(ErrorKind::kNotFound,
+                fmt::format("there was no database {} at that moment", source.database),
+                "--only names another");
+  }
+}
 
 TableServer from_backup(const Context& context, const TableSource& source,
                         const ScratchDirectory& scratch, const TableServerOptions& options,
@@ -57,11 +71,28 @@ TableServer from_backup(const Context& context, const TableSource& source,
                            .data = data,
                            .major = source.major(),
                            .users = options.users,
+                           .databases = {"template1", "postgres", source.database},
                            .segment_bytes = plan.details.wal_segment_size});
   progress.phase("replaying WAL", 0);
   result.server->wait_until_ready(progress, stop);
   result.database = source.database;
+  require_database(*result.server, source);
   return result;
+}
+
+void give(const fs::path& path, uid_t user) {
+  if (::lchown(path.c_str(), user, static_cast<gid_t>(-1)) != 0) {
+    throw base::system_error(errno, fmt::format("cannot give {} its owner", path.string()));
+  }
+}
+
+// As pg_dump writes it at the top of its scripts; empty where it is not there.
+std::string encoding_in(std::string_view script) {
+  constexpr std::string_view kSet = "SET client_encoding = '";
+  const auto at = script.find(kSet);
+  if (at == std::string_view::npos) return {};
+  const std::string_view rest = script.substr(at + kSet.size());
+  return std::string(rest.substr(0, rest.find('\'')));
 }
 
 class DumpLoader {
@@ -90,7 +121,8 @@ class DumpLoader {
     progress_.phase("loading the dump", 0);
     if (details_.globals) load_globals(*result.server);
     Connection(result.server->conninfo("template1"))
-        .query(fmt::format("CREATE DATABASE {} TEMPLATE template0", kLoadedDatabase));
+        .query(fmt::format("CREATE DATABASE {} TEMPLATE template0 ENCODING '{}' LOCALE '{}'",
+                           kLoadedDatabase, encoding(), "C.UTF-8"));
     load(result.server->conninfo(kLoadedDatabase));
     return result;
   }
@@ -151,9 +183,7 @@ class DumpLoader {
       }
       initdb.uid = user->pw_uid;
       scratch_.give_to(user->pw_uid);
-      if (::chown(data_.c_str(), user->pw_uid, user->pw_gid) != 0) {
-        throw base::system_error(errno, fmt::format("cannot give {} its owner", data_.string()));
-      }
+      give(data_, user->pw_uid);
     }
     const ProcessResult result = base::run_process(initdb, stop_);
     if (result.exit_status != 0) {
@@ -171,19 +201,36 @@ class DumpLoader {
     const auto user = PrivateServer::user_for(data_);
     for (const fs::path& directory : directories) {
       fs::create_directories(directory);
-      if (user && ::chown(directory.c_str(), *user, static_cast<gid_t>(-1)) != 0) {
-        throw base::system_error(errno,
-                                 fmt::format("cannot give {} its owner", directory.string()));
-      }
+      if (user) give(directory, *user);
     }
-    base::write_file_durably(path, base::as_bytes(script), 0600);
-    run("psql", server.conninfo("postgres"), {"-X", "-q", "-f", path.string()});
+    const fs::path own = files_ / "globals-placed.sql";
+    base::write_all(base::open_file(own, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW).get(),
+                    base::as_bytes(script), own);
+    run("psql", server.conninfo("postgres"), {"-X", "-q", "-f", own.string()});
+  }
+
+  // UTF8 takes all that the others hold, but for what is in no encoding.
+  std::string encoding() const {
+    const fs::path path = files_ / details_.path;
+    std::string script;
+    if (details_.format == DumpFormat::kPlain) {
+      base::Bytes head(kScriptHeadBytes);
+      head.resize(base::read_at(base::open_file(path, O_RDONLY | O_NOFOLLOW).get(), 0, head, path));
+      script = base::as_text(head);
+    } else {
+      // What stands at the top, and no table: nothing is in such a schema.
+      ProcessOptions options = programs_.command(
+          "pg_restore", {"--schema-only", "-n", "holdfast", "-f", "-", path.string()});
+      script = base::run_process(options, stop_).out;
+    }
+    return encoding_in(script) == "SQL_ASCII" ? "SQL_ASCII" : "UTF8";
   }
 
   void load(const std::string& conninfo) {
     const std::string path = (files_ / details_.path).string();
+    const bool is_plain = details_.format == DumpFormat::kPlain;
     ProcessResult result;
-    if (details_.format == DumpFormat::kPlain) {
+    if (is_plain) {
       result = run("psql", conninfo,
                    {"-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse", "-f", path});
     } else {
@@ -197,16 +244,14 @@ class DumpLoader {
     if (result.exit_status == 0) return;
     throw Error(ErrorKind::kFailed,
                 fmt::format("{} could not be loaded into a private server: {}", dump_.summary.id,
-                            last_words(result.err)),
+                            failure_of(is_plain ? "psql" : "pg_restore", result)),
                 "extensions that the database uses must be installed on this machine");
   }
 
   ProcessResult run(const std::string& program, const std::string& conninfo,
                     std::vector<std::string> arguments) const {
-    ProcessOptions options =
-        programs_.command(program, client_connection(conninfo), std::move(arguments));
-    options.extra_environment.emplace_back("PGOPTIONS=");
-    base::PipedProcess process(options, {});
+    base::PipedProcess process(
+        programs_.command(program, client_connection(conninfo), std::move(arguments)), {});
     return process.wait(stop_);
   }
 

@@ -32,12 +32,21 @@ TableSet::TableSet(const std::string& conninfo, NewNames names, const std::stop_
     : names_(std::move(names)), connection_(conninfo) {
   connection_.obey(stop);
   connection_.query("SELECT pg_catalog.set_config('search_path', '', false)");
+  // Names are UTF8 here; without an encoding they are bytes, as rows are.
+  if (connection_.value("SHOW server_encoding") != "SQL_ASCII") {
+    dump_options_.push_back("--encoding=UTF8");
+  }
   connection_.query("SET session_replication_role = replica");
   connection_.query("SET default_transaction_read_only = off");
   // Two-phase transactions that were open at the moment are no part of it; they hold locks.
   for (const std::string& name :
        column("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")) {
     connection_.query("ROLLBACK PREPARED " + quote_literal(name));
+  }
+  // Those that are to fire always do so for a replica too.
+  for (const std::string& name :
+       column("SELECT quote_ident(evtname) FROM pg_event_trigger WHERE evtenabled = 'A'")) {
+    connection_.query(fmt::format("ALTER EVENT TRIGGER {} DISABLE", name));
   }
 }
 
@@ -109,6 +118,22 @@ void TableSet::find(const std::vector<TableName>& asked, bool with_unlogged) {
     oids_ += (oids_.size() > 1 ? "," : "") + row[0].value();
   }
   oids_ += "}";
+  require_independent();
+}
+
+// pg_dump leaves out what an extension makes.
+void TableSet::require_independent() {
+  const std::vector<std::string> found = column(fmt::format(
+      "SELECT format('%s (of the extension %I)', objid::regclass, extname) FROM pg_depend"
+      " JOIN pg_extension e ON e.oid = refobjid AND refclassid = 'pg_extension'::regclass"
+      " WHERE classid = 'pg_class'::regclass AND deptype = 'e' AND objid = ANY('{}'::oid[])",
+      oids_));
+  if (found.empty()) return;
+  throw Error(
+      ErrorKind::kRefused,
+      fmt::format("what belongs to an extension is not brought back alone: {}", listed(found)),
+      "CREATE EXTENSION makes the table; 'holdfast restore' without --table brings the "
+      "whole cluster back, with its rows");
 }
 
 void TableSet::fit(TableTarget& target) {
@@ -166,8 +191,8 @@ void TableSet::leave_out_foreign_keys(TableTarget& target) {
     if (target.exists(referenced)) continue;
     connection_.query(
         fmt::format("ALTER TABLE {} DROP CONSTRAINT {}", row[0].value(), row[1].value()));
-    notes_.push_back(fmt::format("the foreign key {} of {} is left out: the target has no {}",
-                                 row[1].value(), row[0].value(), shown_name(referenced)));
+    warnings_.push_back(fmt::format("the foreign key {} of {} is left out: the target has no {}",
+                                    row[1].value(), row[0].value(), shown_name(referenced)));
   }
 }
 
@@ -185,8 +210,8 @@ void TableSet::leave_out_triggers(TableTarget& target) {
     const bool lacks = std::find(missing.begin(), missing.end(), row[2].value()) != missing.end();
     if (!lacks) continue;
     connection_.query(fmt::format("DROP TRIGGER {} ON {}", row[1].value(), row[0].value()));
-    notes_.push_back(fmt::format("the trigger {} of {} is left out: the target has no {}",
-                                 row[1].value(), row[0].value(), row[2].value()));
+    warnings_.push_back(fmt::format("the trigger {} of {} is left out: the target has no {}",
+                                    row[1].value(), row[0].value(), row[2].value()));
   }
 }
 
@@ -207,7 +232,7 @@ void TableSet::settle_owners(TableTarget& target) {
     std::sort(problems.begin(), problems.end());
     problems.erase(std::unique(problems.begin(), problems.end()), problems.end());
     dump_options_.insert(dump_options_.end(), {"--no-owner", "--no-privileges"});
-    notes_.push_back(
+    warnings_.push_back(
         fmt::format("owners and rights are left out: in the target these roles are "
                     "not there, or not to be given anything: {}",
                     listed(problems)));
@@ -218,8 +243,8 @@ void TableSet::settle_owners(TableTarget& target) {
                          parts)));
   if (!tablespaces.empty()) {
     dump_options_.push_back("--no-tablespaces");
-    notes_.push_back(fmt::format("all goes to the default tablespace: the target has no {}",
-                                 listed(tablespaces)));
+    warnings_.push_back(fmt::format("all goes to the default tablespace: the target has no {}",
+                                    listed(tablespaces)));
   }
 }
 
@@ -268,29 +293,46 @@ void TableSet::rename() {
 }
 
 // An index that stands for a constraint takes the constraint's name along; names of other
-// constraints are their table's own business.
+// constraints are their table's own business. The longest first: then none gets a name that one of
+// the others still has.
 void TableSet::add_suffix(const std::string& suffix) {
-  const auto rename_all = [&](const char* kind, const std::string& sql) {
-    for (const Row& row : connection_.query(sql)) {
-      connection_.query(fmt::format("ALTER {} {} RENAME TO {}", kind, row[0].value(),
-                                    quote_identifier(with_suffix(row[1].value(), suffix))));
-    }
-  };
-  rename_all("INDEX", fmt::format("SELECT indexrelid::regclass, relname FROM pg_index"
-                                  " JOIN pg_class c ON c.oid = indexrelid"
-                                  " WHERE indrelid = ANY('{}'::oid[])",
-                                  oids_));
-  rename_all("SEQUENCE", fmt::format("SELECT oid::regclass, relname FROM pg_class"
-                                     " WHERE relkind = 'S' AND oid IN {}",
-                                     with_parts(oids_)));
-  rename_all("STATISTICS", fmt::format("SELECT format('%I.%I', nspname, stxname), stxname"
-                                       " FROM pg_statistic_ext JOIN pg_namespace n"
-                                       " ON n.oid = stxnamespace"
-                                       " WHERE stxrelid = ANY('{}'::oid[])",
-                                       oids_));
-  rename_all("TABLE", fmt::format("SELECT oid::regclass, relname FROM pg_class"
-                                  " WHERE oid = ANY('{}'::oid[])",
-                                  oids_));
+  for (const Row& row : connection_.query(fmt::format(
+           "SELECT c.oid::regclass, nspname, relname FROM pg_class c"
+           " JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = ANY('{0}'::oid[])"
+           " OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = ANY('{0}'::oid[]))"
+           " OR relkind = 'S' AND c.oid IN {1} ORDER BY octet_length(relname::text) DESC",
+           oids_, with_parts(oids_)))) {
+    const TableName name = {row[1].value(), with_suffix(row[2].value(), suffix)};
+    make_way(name);
+    connection_.query(
+        fmt::format("ALTER TABLE {} RENAME TO {}", row[0].value(), quote_identifier(name.table)));
+  }
+  for (const Row& row : connection_.query(fmt::format(
+           "SELECT nspname, stxname FROM pg_statistic_ext"
+           " JOIN pg_namespace n ON n.oid = stxnamespace WHERE stxrelid = ANY('{}'::oid[])"
+           " ORDER BY octet_length(stxname::text) DESC",
+           oids_))) {
+    const TableName name = {row[0].value(), row[1].value()};
+    const TableName suffixed = {name.schema, with_suffix(name.table, suffix)};
+    connection_.query("DROP STATISTICS IF EXISTS " + sql_name(suffixed));
+    connection_.query(fmt::format("ALTER STATISTICS {} RENAME TO {}", sql_name(name),
+                                  quote_identifier(suffixed.table)));
+  }
+}
+
+// Whatever else has the name here gets another: it stays here, and the target has nothing of the
+// name.
+void TableSet::make_way(const TableName& name) {
+  for (const Row& row : connection_.query(
+           "SELECT CASE relkind WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, c.oid"
+           " FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+           " WHERE nspname = $1 AND relname = $2 UNION ALL "
+           "SELECT 'TYPE', t.oid FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace"
+           " WHERE nspname = $1 AND typname = $2 AND typrelid = 0 AND typelem = 0",
+           {name.schema, name.table})) {
+    connection_.query(fmt::format("ALTER {} {} RENAME TO holdfast_{}", row[0].value(),
+                                  sql_name(name), row[1].value()));
+  }
 }
 
 // Indexes, constraints and owned sequences go with their table.
@@ -305,18 +347,29 @@ void TableSet::move_to_staging(const std::string& prefix) {
     connection_.query(fmt::format("CREATE SCHEMA {}", quote_identifier(name)));
   }
   const std::vector<Row> statistics = connection_.query(
-      fmt::format("SELECT format('%I.%I', s.nspname, stxname), t.nspname FROM pg_statistic_ext"
+      fmt::format("SELECT s.nspname, stxname, t.nspname FROM pg_statistic_ext"
                   " JOIN pg_namespace s ON s.oid = stxnamespace JOIN pg_class c ON c.oid = stxrelid"
                   " JOIN pg_namespace t ON t.oid = relnamespace WHERE stxrelid = ANY('{}'::oid[])",
                   oids_));
+  const auto move = [&](const char* kind, const TableName& name, const std::string& schema) {
+    const TableName staged = {staging.at(schema), name.table};
+    connection_.query(fmt::format("ALTER {} {} SET SCHEMA {}", kind, sql_name(name),
+                                  quote_identifier(staged.schema)));
+    moves_.push_back(
+        fmt::format("ALTER {} {} SET SCHEMA {}", kind, sql_name(staged), quote_identifier(schema)));
+  };
   for (const Row& row : statistics) {
-    connection_.query(fmt::format("ALTER STATISTICS {} SET SCHEMA {}", row[0].value(),
-                                  quote_identifier(staging.at(row[1].value()))));
+    move("STATISTICS", {row[0].value(), row[1].value()}, row[2].value());
   }
+  for (const TakenTable& table : tables_) move("TABLE", table.source, table.source.schema);
+}
+
+std::vector<TableName> TableSet::asked_for() const {
+  std::vector<TableName> names;
   for (const TakenTable& table : tables_) {
-    connection_.query(fmt::format("ALTER TABLE {} SET SCHEMA {}", sql_name(table.source),
-                                  quote_identifier(staging.at(table.source.schema))));
+    if (table.asked_for) names.push_back(table.target);
   }
+  return names;
 }
 
 std::vector<TableName> TableSet::source_names() const {

@@ -48,15 +48,20 @@ class TableSet {
   std::vector<TableName> target_names() const;
   std::vector<TableName> dumped() const;     // as they are called here after rename()
   std::vector<std::string> schemas() const;  // of the target that they need
+  std::vector<TableName> asked_for() const;  // their names in the target
   // The temporary ones of the target, each with where its content belongs.
   const std::vector<std::pair<std::string, std::string>>& staging() const { return staging_; }
+  // Commands that put it there.
+  const std::vector<std::string>& moves() const { return moves_; }
   // Commands that make their statistics objects.
   const std::vector<std::string>& statistics() const { return statistics_; }
   const std::vector<std::string>& dump_options() const { return dump_options_; }
   const std::vector<std::string>& notes() const { return notes_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }  // what is left out
 
  private:
   std::vector<std::string> column(const std::string& sql);
+  void require_independent();
   std::vector<std::string> near(const TableName& name);
   void leave_parents();
   void leave_out_foreign_keys(TableTarget& target);
@@ -65,6 +70,7 @@ class TableSet {
   void settle_owners(TableTarget& target);
   void take_sequences(TableTarget& target);
   void add_suffix(const std::string& suffix);
+  void make_way(const TableName& name);
   void move_to_staging(const std::string& prefix);
 
   NewNames names_;
@@ -73,9 +79,11 @@ class TableSet {
   std::string oids_;                  // of the tables, as text[] of SQL: "{16384,16390}"
   std::vector<TableName> sequences_;  // that the tables use and do not own
   std::vector<std::pair<std::string, std::string>> staging_;
+  std::vector<std::string> moves_;
   std::vector<std::string> statistics_;
   std::vector<std::string> dump_options_;
   std::vector<std::string> notes_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace holdfast::postgres

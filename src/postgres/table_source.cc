@@ -41,6 +41,7 @@ class Search {
 
   TableSource run() {
     if (request_.backup) return named();
+    if (!request_.with_dumps) return physical();
     load_dumps();
     const repository::Catalog catalog = repository::list_backups(context_, request_.component);
     const bool has_physical =
@@ -93,6 +94,7 @@ class Search {
     known_.clear();
     add_databases(source.plan->details);
     source.database = choose_database();
+    if (target.kind == Kind::kEndOfBackup) require_known(source);
     // New databases are copies of a template.
     std::set<std::uint32_t> oids;
     bool found = false;
@@ -103,6 +105,18 @@ class Search {
     // Where it came into being after the backup, its template may be any.
     if (found && writes_full_pages(context_, *source.plan)) source.databases = std::move(oids);
     return source;
+  }
+
+  // At its end a backup has the databases that it lists, and no other.
+  void require_known(const TableSource& source) const {
+    if (known_.empty() ||
+        std::find(known_.begin(), known_.end(), source.database) != known_.end()) {
+      return;
+    }
+    throw Error(ErrorKind::kNotFound,
+                fmt::format("{} has no database {}: there are {}", source.backup().id,
+                            source.database, fmt::join(known_, ", ")),
+                "--only names another");
   }
 
   void load_dumps() {
@@ -137,14 +151,13 @@ class Search {
         "--only DATABASE");
   }
 
-  // To the second, since that is how a moment is usually given.
+  // What is committed between the two may be in it or not, but nothing of before or after.
   std::optional<TableSource> dump_of_the_moment(const std::string& database) const {
     if (!request_.at) return std::nullopt;
     for (auto dump = dumps_.rbegin(); dump != dumps_.rend(); ++dump) {
       const DumpDetails& details = dump->second;
-      if (details.database == database &&
-          std::chrono::floor<std::chrono::seconds>(details.snapshot_from) <= *request_.at &&
-          *request_.at <= std::chrono::ceil<std::chrono::seconds>(details.snapshot_to)) {
+      if (details.database == database && details.snapshot_from <= *request_.at &&
+          *request_.at <= details.snapshot_to) {
         return of_dump(dump->first, database);
       }
     }

@@ -20,6 +20,7 @@ struct TableSourceRequest {
   std::string target_database;          // the likeliest name
   std::optional<std::string> backup;    // an id, of the component or of one of its dumps
   std::optional<base::Time> at;
+  bool with_dumps = true;  // else, without `backup`, the physical backup alone
 };
 
 struct TableSource {

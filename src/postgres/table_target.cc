@@ -114,14 +114,17 @@ void TableTarget::require_free(const std::vector<TableName>& names) {
               "--rename SUFFIX restores beside it, --replace in its place");
 }
 
-void TableTarget::require_replaceable(const std::vector<TableName>& names) {
-  const std::string array = array_literal(sql_names(names));
-  const auto refuse_if = [&](const std::vector<Row>& rows, const char* what, const char* hint) {
-    if (rows.empty()) return;
-    std::vector<std::string> found;
-    for (const Row& row : rows) found.push_back(row[0].value_or(""));
-    throw Error(ErrorKind::kRefused, fmt::format("{}: {}", what, listed(found)), hint);
-  };
+void TableTarget::refuse_if(const std::vector<Row>& rows, const char* what, const char* hint) {
+  if (rows.empty()) return;
+  std::vector<std::string> found;
+  for (const Row& row : rows) found.push_back(row[0].value_or(""));
+  throw Error(ErrorKind::kRefused, fmt::format("{}: {}", what, listed(found)), hint);
+}
+
+void TableTarget::require_replaceable(const std::vector<TableName>& asked,
+                                      const std::vector<TableName>& taken) {
+  if (!taken.empty()) require_nothing_else_goes(asked, taken);
+  const std::string array = array_literal(sql_names(taken.empty() ? asked : taken));
   refuse_if(connection_.query("SELECT pg_describe_object('pg_class'::regclass, oid, 0)"
                               " FROM pg_class WHERE oid IN"
                               " (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)"
@@ -140,15 +143,56 @@ void TableTarget::require_replaceable(const std::vector<TableName>& names) {
             "drop them and make them again afterwards, or restore beside it with --rename SUFFIX");
 }
 
+// Partitions come and go: one of then may stand alone now, and one of now may be none of then.
+void TableTarget::require_nothing_else_goes(const std::vector<TableName>& asked,
+                                            const std::vector<TableName>& taken) {
+  const std::string array = array_literal(sql_names(asked));
+  const std::string takens = array_literal(sql_names(taken));
+  refuse_if(connection_.query(of_old("SELECT to_regclass(name) FROM unnest($2::text[]) AS name"
+                                     " WHERE to_regclass(name) IS NOT NULL"
+                                     " AND to_regclass(name)::oid NOT IN (SELECT oid FROM old)"
+                                     " ORDER BY 1"),
+                              {array, takens}),
+            "a part of what was asked for is a table of its own in the target, which nobody named",
+            "name it too with --table to replace it, rename it, or restore with --rename SUFFIX");
+  refuse_if(connection_.query(of_old("SELECT oid::regclass FROM old WHERE oid NOT IN"
+                                     " (SELECT to_regclass(name)::oid FROM unnest($2::text[])"
+                                     " AS name WHERE to_regclass(name) IS NOT NULL) ORDER BY 1"),
+                              {array, takens}),
+            "the target has partitions or children that were not there at that moment, and that "
+            "would go with what is replaced",
+            "detach them (ALTER TABLE … DETACH PARTITION, NO INHERIT) or drop them first, or "
+            "restore with --rename SUFFIX");
+}
+
+void TableTarget::require_schemas_can_be_made() {
+  if (connection_.value("SELECT has_database_privilege(current_database(), 'CREATE')") == "t")
+    return;
+  throw Error(
+      ErrorKind::kRefused,
+      fmt::format("--replace needs the right to make schemas in the database {}: the new "
+                  "tables stand in one until they take their place",
+                  database_),
+      "GRANT CREATE ON DATABASE … TO this user, another user in --into, or --rename SUFFIX");
+}
+
 std::vector<ForeignKey> TableTarget::foreign_keys_to(const std::vector<TableName>& names) {
   std::vector<ForeignKey> keys;
   const std::vector<Row> rows = connection_.query(
-      of_old("SELECT conrelid::regclass, quote_ident(conname), pg_get_constraintdef(c.oid)"
+      of_old("SELECT conrelid::regclass, quote_ident(conname), pg_get_constraintdef(c.oid),"
+             " obj_description(c.oid, 'pg_constraint'),"
+             " EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = c.oid AND tgenabled <> 'O')"
              " FROM pg_constraint c WHERE contype = 'f' AND conparentid = 0"
              " AND confrelid IN (SELECT oid FROM old) AND conrelid NOT IN (SELECT oid FROM old)"
              " ORDER BY 1, 2"),
       {array_literal(sql_names(names))});
-  for (const Row& row : rows) keys.push_back({row[0].value(), row[1].value(), row[2].value()});
+  for (const Row& row : rows) {
+    keys.push_back({.table = row[0].value(),
+                    .name = row[1].value(),
+                    .definition = row[2].value(),
+                    .comment = row[3].value_or(""),
+                    .is_disabled = row[4] == "t"});
+  }
   return keys;
 }
 

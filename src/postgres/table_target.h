@@ -18,6 +18,8 @@ struct ForeignKey {
   std::string table;  // quoted where SQL needs it
   std::string name;   // the same
   std::string definition;
+  std::string comment = {};  // empty: none
+  bool is_disabled = false;  // by DISABLE TRIGGER: made anew it is not
 };
 
 // Not thread-safe. Reads only: what is written to the target goes through psql.
@@ -35,8 +37,13 @@ class TableTarget {
   // kRefused, naming them, if any of these exists.
   void require_free(const std::vector<TableName>& names);
   // kRefused where one of them exists and cannot be dropped without taking something along: what
-  // depends on it is named. Foreign keys are no hindrance.
-  void require_replaceable(const std::vector<TableName>& names);
+  // depends on it is named. Foreign keys are no hindrance. `taken`: those that are to be put there,
+  // with partitions and children; empty: not known yet. What would go must be among them, and be
+  // asked for or a part of what is.
+  void require_replaceable(const std::vector<TableName>& asked,
+                           const std::vector<TableName>& taken = {});
+  // Replacing goes through schemas of our own. kRefused where this user may make none.
+  void require_schemas_can_be_made();
   std::vector<ForeignKey> foreign_keys_to(const std::vector<TableName>& names);
   // Publications in which one of them is: dropping it takes it out.
   std::vector<std::string> publications_of(const std::vector<TableName>& names);
@@ -51,6 +58,9 @@ class TableTarget {
   std::vector<std::string> roles_out_of_reach(const std::vector<std::string>& names);
 
  private:
+  void require_nothing_else_goes(const std::vector<TableName>& asked,
+                                 const std::vector<TableName>& taken);
+  void refuse_if(const std::vector<Row>& rows, const char* what, const char* hint);
   std::vector<std::string> filter(const std::string& condition,
                                   const std::vector<std::string>& values);
 

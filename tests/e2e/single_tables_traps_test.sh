@@ -4,7 +4,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 into="host=$work/run port=5432 user=postgres dbname=elsewhere"
-export PGCLIENTENCODING=UTF8
 # rows DATABASE TABLE [CONDITION]
 rows() { PGDATABASE=$1 sql "select count(*) from $2 where ${3-true}"; }
 # restore_tables STATUS [ARGUMENTS...]
@@ -25,8 +24,8 @@ sql "create database elsewhere owner app"
 sql "alter database elsewhere set idle_session_timeout = '300ms'"
 sql "create database latin template template0 encoding LATIN1"
 sql "create database raw template template0 encoding SQL_ASCII"
-PGDATABASE=latin sql 'create table "Ärger" as select g as id from generate_series(1, 9) g'
-PGDATABASE=raw PGCLIENTENCODING=SQL_ASCII sql "create table bytes as select E'caf\\xe9'::text as t"
+PGDATABASE=latin PGCLIENTENCODING=UTF8 sql 'create table "Ärger" as select g as id from generate_series(1, 9) g'
+PGDATABASE=raw sql "create table bytes as select E'caf\\xe9'::text as t"
 export PGDATABASE=shop
 sql "create table orders (id int constraint orders_key primary key, note text);
 create table orders_old (id int primary key);
@@ -163,7 +162,7 @@ printf '[other]\nhostaddr=%s\n' "$address" >"$work/services"
 chmod 644 "$work/services"
 PGHOSTADDR=$address restore_tables 0 --only shop --table orders
 PGSERVICE=other PGSERVICEFILE=$work/services PGSYSCONFDIR=/ PGGSSENCMODE=disable PGREQUIREPEER=nobody \
-  restore_tables 3 --only shop --table items
+  restore_tables 0 --only shop --table items
 PGHOST=$address PGDATABASE=shop fingerprint | cmp - "$work/before" || fail "the other server was worked in"
 same "the rows are the backup's" 500 "$(PGHOST=$address rows elsewhere orders)"
 PGHOSTADDR=$address expect 0 timeout 60 "${server_user[@]}" "$program" -c "$config" --json \

@@ -60,6 +60,12 @@ TEST(ClientProgramsTest, SaysWhatToInstallForAServerThatIsTooNew) {
   EXPECT_THAT(error.hint(), HasSubstr("postgresql-client-999"));
 }
 
+TEST(ClientProgramsTest, AFailureNamesTheSignal) {
+  EXPECT_EQ(failure_of("/opt/pg_dump", {1, false, "", "no\nnever\n"}),
+            "pg_dump failed (exit status 1): no; never");
+  EXPECT_EQ(failure_of("psql", {137, false, "", ""}), "psql was killed by signal 9");
+}
+
 TEST(ClientProgramsTest, LastWordsAreOnOneLineAndFew) {
   EXPECT_EQ(last_words("pg_dump: error: no\npg_dump: detail: never\n"),
             "pg_dump: error: no; pg_dump: detail: never");

@@ -71,6 +71,7 @@ TEST(DumpDetailsTest, ComeBackAsTheyWere) {
   details.path = "shop";
   details.globals = true;
   details.notes = {"pg_dump: warning: circular"};
+  details.whole_next = true;
   const DumpDetails back = dump_details_of(summary_with(details_to_json(details)));
   EXPECT_EQ(back.format, details.format);
   EXPECT_EQ(back.tables, details.tables);
@@ -82,6 +83,9 @@ TEST(DumpDetailsTest, ComeBackAsTheyWere) {
   EXPECT_EQ(back.path, details.path);
   EXPECT_TRUE(back.globals);
   EXPECT_EQ(back.notes, details.notes);
+  EXPECT_TRUE(back.whole_next);
+  details.whole_next = false;
+  EXPECT_FALSE(dump_details_of(summary_with(details_to_json(details))).whole_next);
 }
 
 TEST(DumpDetailsTest, WhatIsNotRightIsDamage) {

@@ -46,7 +46,7 @@ class DumpServerTest : public testing::Test {
         "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS text FROM generate_series(1, 30000) g;"
         "CREATE TABLE u AS SELECT * FROM t WHERE id < 100;"
         "CREATE ROLE owner LOGIN; CREATE DATABASE theirs OWNER owner;"
-        "SELECT lo_from_bytea(4711, '\\x00ff')");
+        "SELECT lo_from_bytea(4711, '\\x00ff'), lo_from_bytea(4712, '')");
   }
   static void TearDownTestSuite() {
     delete server_;
@@ -176,6 +176,12 @@ TEST_F(DumpServerTest, TablesCanBeChosen) {
   request_.tables = {"nothing_of_that_name"};
   const base::Error error = error_of([&] { dump(); });
   EXPECT_THAT(error.what(), HasSubstr("no matching tables were found"));
+  for (const DumpFormat format :
+       {DumpFormat::kPlain, DumpFormat::kCustom, DumpFormat::kDirectory}) {
+    request_.format = format;
+    request_.tables = {"u", "nothing_of_that_name"};  // one is there
+    EXPECT_THAT(error_of([&] { dump(); }).what(), HasSubstr("nothing_of_that_name"));
+  }
 }
 
 TEST_F(DumpServerTest, TheSecondStoresLittle) {
@@ -206,6 +212,49 @@ TEST_F(DumpServerTest, OneThatWasCutShortIsNeverStored) {
   replace("pg_dump", "$real \"$@\" && for f in " + scratch_.string() +
                          "/*/dump/*.dat; do case $f in */toc.dat) ;; *) rm $f; break;; esac; done");
   expect_nothing_stored("not whole");
+}
+
+TEST_F(DumpServerTest, ADirectoryThatLacksTheEndOfOneOfItsFilesIsNeverStored) {
+  request_.format = DumpFormat::kDirectory;
+  const auto spoil = [&](const std::string& commands) {
+    replace("pg_dump", "$real \"$@\" && cd " + scratch_.string() + "/*/dump && (" + commands + ")");
+  };
+  // pg_restore has nothing against any of these.
+  const std::string largest = "f=$(ls -S [0-9]*.dat | head -n 1); ";
+  spoil(largest + "truncate -s 700000 $f");  // in the middle of a row, or between two
+  expect_nothing_stored("dat has no end");
+  spoil(largest + "truncate -s -1 $f");
+  expect_nothing_stored("dat has no end");
+  spoil(largest + "head -n -3 $f > x; mv x $f");  // all rows, but no end
+  expect_nothing_stored("dat has no end");
+  spoil(largest + ": > $f");
+  expect_nothing_stored("dat has no end");
+  spoil("truncate -s -1 blob_4711.dat");
+  expect_nothing_stored("the large object 4711");
+  spoil(": > blobs.toc");
+  expect_nothing_stored("the large object 4711");
+  spoil("sed -i /4712/d blobs.toc");
+  expect_nothing_stored("the large object 4712");
+  spoil("truncate -s -1 blobs.toc");
+  expect_nothing_stored("blobs.toc has no end");
+  spoil(":");
+  dump();
+  request_.tables = {"u"};  // without the large objects
+  dump();
+}
+
+TEST_F(DumpServerTest, AnEndThatOnlyLooksLikeOneIsNone) {
+  server_->sql("CREATE DATABASE ends");
+  request_.database = "ends";
+  request_.format = DumpFormat::kDirectory;
+  server_->run("psql", {"-h", server_->directory(), "-U", "postgres", "-d", "ends", "-qc",
+                        "CREATE TABLE e (t text); INSERT INTO e VALUES ('\\.'), (''), ('')"});
+  dump();
+  replace("pg_dump", "$real \"$@\" && cd " + scratch_.string() +
+                         "/*/dump && for f in [0-9]*.dat; do head -c 6 $f > x; mv x $f; done");
+  const base::Error error = error_of([&] { dump(); });
+  EXPECT_THAT(error.what(), HasSubstr("dat has no end"));
+  server_->sql("DROP DATABASE ends");
 }
 
 TEST_F(DumpServerTest, OneThatFailedOrWasKilledIsNeverStored) {
@@ -254,10 +303,29 @@ TEST_F(DumpServerTest, WithoutGlobalsItIsGoodAndSaysSo) {
   EXPECT_FALSE(files_of(backup).contains("globals.sql"));
 }
 
+TEST_F(DumpServerTest, ADatabaseMayBeCalledLikeAConnectionString) {
+  for (const char* name : {"a=b", "host=x dbname='y'", "postgresql://x/y", "o'ne\\"}) {
+    server_->sql("CREATE DATABASE \"" + std::string(name) + '"');
+    request_.database = name;
+    request_.format = DumpFormat::kDirectory;
+    request_.parallel = 2;
+    const BackupSummary backup = dump();
+    EXPECT_THAT(backup.warnings, IsEmpty()) << name;
+    EXPECT_THAT(files_of(backup).at("globals.sql"), HasSubstr("CREATE ROLE owner")) << name;
+    server_->sql("DROP DATABASE \"" + std::string(name) + '"');
+  }
+}
+
 TEST_F(DumpServerTest, RefusesWhatCannotBe) {
   request_.parallel = 2;
   EXPECT_EQ(error_of([&] { dump(); }).kind(), ErrorKind::kUsage);
   request_.parallel = 1;
+  request_.tables = {""};
+  EXPECT_EQ(error_of([&] { dump(); }).kind(), ErrorKind::kUsage);
+  request_.tables = {};
+  request_.database = "";
+  EXPECT_EQ(error_of([&] { dump(); }).kind(), ErrorKind::kUsage);
+  request_.database = "postgres";
   request_.component = std::string(250, 'x');
   EXPECT_EQ(error_of([&] { dump(); }).kind(), ErrorKind::kUsage);
   request_.component = "database";

@@ -1,9 +1,12 @@
 // Names, and the script that goes around pg_dump's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <tuple>
 
 #include "base/error.h"
+#include "postgres/client_environment.h"
 #include "postgres/table_copy.h"
 #include "postgres/table_name.h"
 #include "postgres/table_server.h"
@@ -64,27 +67,51 @@ TEST(TableCopy, ArraysAreQuoted) {
   EXPECT_EQ(array_literal({"a", "b\"c\\d"}), "{\"a\",\"b\\\"c\\\\d\"}");
 }
 
-TEST(TableCopy, CommitsLast) { EXPECT_EQ(script_after({}, {}, {}, {}), "COMMIT;\n"); }
+TEST(TableCopy, CommitsLastAndOnlyWhereAllIsThere) {
+  EXPECT_TRUE(script_after({}).ends_with("COMMIT;\n"));
+  const std::string script = script_after({.expected = {{"we'ird", "orders"}}});
+  EXPECT_TRUE(script.ends_with("SELECT '\"we''ird\".\"orders\"'::pg_catalog.regclass;\nCOMMIT;\n"));
+}
 
 TEST(TableCopy, ReplacesWithoutCascadeAndPutsForeignKeysBack) {
   const std::string script =
-      script_after({}, {{"holdfast_1", "we'ird"}}, {{"we'ird", "orders"}, {"public", "b"}},
-                   {{"public.items", "items_fkey", "FOREIGN KEY (o) REFERENCES orders(id)"}});
+      script_after({.replaced = {{"we'ird", "orders"}, {"public", "b"}},
+                    .moves = {"ALTER TABLE \"holdfast_1\".\"orders\" SET SCHEMA \"we'ird\""},
+                    .staging = {"holdfast_1"},
+                    .foreign_keys = {{"public.items", "items_fkey",
+                                      "FOREIGN KEY (o) REFERENCES orders(id)", "it's"}}});
   EXPECT_EQ(script.find("CASCADE"), std::string::npos);
-  const auto drop_key = script.find("ALTER TABLE public.items DROP CONSTRAINT items_fkey;");
-  const auto drop = script.find("DROP TABLE \"we'ird\".\"orders\", \"public\".\"b\";");
-  const auto move = script.find("'\"holdfast_1\"'::regnamespace");
-  const auto gone = script.find("DROP SCHEMA \"holdfast_1\";");
-  const auto add_key = script.find(
-      "ALTER TABLE public.items ADD CONSTRAINT items_fkey FOREIGN KEY (o) REFERENCES orders(id);");
-  const auto commit = script.find("COMMIT;");
-  ASSERT_NE(drop_key, std::string::npos);
-  EXPECT_LT(drop_key, drop);
-  EXPECT_LT(drop, move);
-  EXPECT_LT(move, gone);
-  EXPECT_LT(gone, add_key);
-  EXPECT_LT(add_key, commit);
-  EXPECT_NE(script.find("'we''ird'"), std::string::npos);
+  // Names in another encoding than pg_dump's script would be others.
+  EXPECT_TRUE(script.starts_with("SET client_encoding = 'UTF8';\n"));
+  std::size_t at = 0;
+  for (const char* command :
+       {"ALTER TABLE public.items DROP CONSTRAINT items_fkey;",
+        "DROP TABLE \"we'ird\".\"orders\", \"public\".\"b\";",
+        "ALTER TABLE \"holdfast_1\".\"orders\" SET SCHEMA \"we'ird\";",
+        "DROP SCHEMA \"holdfast_1\";",
+        "ALTER TABLE public.items ADD CONSTRAINT items_fkey FOREIGN KEY (o) REFERENCES orders(id);",
+        "COMMENT ON CONSTRAINT items_fkey ON public.items IS 'it''s';", "COMMIT;"}) {
+    const auto found = script.find(command, at);
+    ASSERT_NE(found, std::string::npos) << command << " in its place of\n" << script;
+    at = found;
+  }
+}
+
+TEST(ClientEnvironment, IsAwayForAWhile) {
+  ::setenv("PGHOSTADDR", "192.0.2.1", 1);
+  ::setenv("PGCONNECT_TIMEOUT", "7", 1);
+  ::setenv("PG_OF_OTHERS", "stays", 1);
+  {
+    const WithoutClientEnvironment without;
+    EXPECT_EQ(::getenv("PGHOSTADDR"), nullptr);
+    EXPECT_EQ(::getenv("PGCONNECT_TIMEOUT"), nullptr);
+    EXPECT_STREQ(::getenv("PG_OF_OTHERS"), "stays");
+    EXPECT_NE(::getenv("PATH"), nullptr);
+    const auto& taken = without.taken();
+    EXPECT_NE(std::find(taken.begin(), taken.end(), "PGHOSTADDR=192.0.2.1"), taken.end());
+  }
+  EXPECT_STREQ(::getenv("PGHOSTADDR"), "192.0.2.1");
+  for (const char* name : {"PGHOSTADDR", "PGCONNECT_TIMEOUT", "PG_OF_OTHERS"}) ::unsetenv(name);
 }
 
 TEST(TableServer, TablespacesOfADumpGoElsewhere) {
