@@ -173,19 +173,21 @@ backup() {
   backup=$(result 'd["backups"][0]["id"]')
 }
 
-# start_backup: one in the background; its process id is in $backup_pid.
+# start_backup [CONFIG]: one in the background; its process id is in $backup_pid.
 start_backup() {
-  "${server_user[@]}" "$program" -c "$config" backup database \
+  "${server_user[@]}" "$program" -c "${1-$config}" backup database \
     >"$work/background.out" 2>"$work/background.err" &
   backup_pid=$!
 }
 
 # begin_backup: start_backup, and stops it (SIGSTOP) once it has stored something. The cluster needs some
-# 60 MB that are not in the repository and do not compress, so that this is in the middle.
+# 60 MB that are not in the repository and do not compress, so that this is in the middle; and it reads no
+# faster than a busy machine looks.
 begin_backup() {
   local before
   before=$(count_packs)
-  start_backup
+  { cat "$config" && echo 'limits: {rate: 32MiB}'; } >"$work/slow.yaml"
+  start_backup "$work/slow.yaml"
   in_repository stop-at packs/ $((before + 1)) "$backup_pid" ||
     fail "the backup ended early: $(cat "$work/background.err")"
 }
