@@ -45,11 +45,11 @@ END_OF_FILE
   as_server borg init -e repokey-blake2
 }
 
-make_database() { # make_database NAME
+make_database() { # make_database NAME: no two have a row in common
   sql "create database $1"
   PGDATABASE=$1 sql "
     create table accounts as select g as id, g % 7 as branch, 0 as balance,
-        md5(g::text) || md5('x' || g) || md5('y' || g) as filler from generate_series(1, $rows) g;
+        md5('$1' || g) || md5('$1 x' || g) || md5('$1 y' || g) as filler from generate_series(1, $rows) g;
     alter table accounts add primary key (id)"
 }
 
