@@ -73,7 +73,8 @@ rmdir "$tree" && mv "$tree.away" "$tree"
 # Killed in the middle: what was there is good, and the next run too.
 as_server bash -c "head -c 60000000 /dev/urandom >'$tree/more'"
 before=$(count_packs)
-"${server_user[@]}" "$program" -c "$config" backup config >"$work/background.out" 2>&1 &
+{ cat "$config" && echo 'limits: {rate: 32MiB}'; } >"$work/slow.yaml" # so that its middle can be met
+"${server_user[@]}" "$program" -c "$work/slow.yaml" backup config >"$work/background.out" 2>&1 &
 backup_pid=$!
 in_repository stop-at packs/ $((before + 1)) "$backup_pid" || fail "the backup ended early"
 kill -9 "$backup_pid"
