@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <system_error>
+#include <thread>
 
 #include "base/error.h"
 
@@ -64,9 +67,19 @@ ScratchDirectory::ScratchDirectory(const fs::path& parent, const std::string& pr
   fs::rename(unfinished, path_ / kLock);
 }
 
+// Processes of a server that was killed may still write there while they end. What stays all the
+// same, the next run removes.
 ScratchDirectory::~ScratchDirectory() {
-  std::error_code next_run;
-  fs::remove_all(path_, next_run);
+  constexpr std::chrono::milliseconds kAskAgain{50};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  std::error_code problem;
+  do {
+    fs::remove_all(path_, problem);
+    const bool is_in_motion = problem == std::errc::directory_not_empty ||
+                              problem == std::errc::no_such_file_or_directory;
+    if (!is_in_motion) return;
+    std::this_thread::sleep_for(kAskAgain);
+  } while (std::chrono::steady_clock::now() < deadline);
 }
 
 void ScratchDirectory::give_to(uid_t user) const {
